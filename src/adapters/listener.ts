@@ -1,0 +1,48 @@
+/** Listening sockets: TCP now, TLS when it is configured. Each accepted socket becomes a `Connection`. */
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { Limits } from '../core/index.ts';
+import { type Connection, type Peer, StreamConnection } from './connection.ts';
+
+export interface Listener {
+  /** The bound port. */
+  readonly port: number;
+  /** Stop accepting; resolves when the socket is closed. Open connections are not touched. */
+  close(): Promise<void>;
+}
+
+export interface ListenOptions {
+  host: string;
+  port: number;
+  limits: Limits;
+  /** Answer false to refuse a connection (limit reached): it is closed at once. */
+  admit?(): boolean;
+  onConnection(connection: Connection): void;
+}
+
+export function peerOf(socket: Socket, tls = false): Peer {
+  const address = socket.remoteAddress ?? '';
+  const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
+  return { address: plain, port: socket.remotePort ?? 0, loopback: plain === '::1' || plain.startsWith('127.'), tls };
+}
+
+/** Rejects with the system error (EADDRINUSE, EACCES, ...) when the port cannot be bound. */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  const server: Server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
+    if (options.admit !== undefined && !options.admit()) {
+      socket.destroy();
+      return;
+    }
+    options.onConnection(new StreamConnection(socket, peerOf(socket), options.limits));
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}

@@ -1,0 +1,296 @@
+/**
+ * The door between adapters and the core (DESIGN section 4): batches and callbacks, no promise per message. Adapters see
+ * these interfaces through `core/index.ts` and nothing else.
+ *
+ * Rules that hold for every call:
+ * - Views (`Message`, batches) are valid only inside the callback or call they are passed to.
+ * - Callbacks come synchronously from `publish`, or from the broker's own turn of the event loop; they must not throw.
+ * - Errors of the peer are `CoreError`s: thrown by synchronous calls, rejected by promises.
+ */
+import type { ErrorCode } from './errors.ts';
+import type { Format, HubValue, Message, Pattern, RoutingKey } from './message.ts';
+
+/** Who is on the other side of a connection. Shown in listings; `user` and `clientId` are stored with each message. */
+export interface Identity {
+  /** Authenticated user name; empty for anonymous. */
+  readonly user: string;
+  /** MQTT client id, AMQP connection name, or empty. */
+  readonly clientId: string;
+  /** For listings: `mqtt`, `amqp091`, `http`, `ws`, ... */
+  readonly protocol: string;
+  /** Remote address and port, for listings. */
+  readonly peer: string;
+}
+
+export interface ClientHandlers {
+  /** A resource alarm started: stop reading from this connection if it publishes. */
+  onBlocked?(reason: string): void;
+  /** The alarm is over. */
+  onUnblocked?(): void;
+  /** The operator or the broker closes this client; the adapter tells the peer and closes the connection. */
+  onClose?(reason: ErrorCode, detail: string): void;
+}
+
+export interface Broker {
+  /** Make a protocol's property encoding known. Throws when the id is taken by another format. */
+  registerFormat(format: Format): void;
+  /** The format of an id; undefined when no adapter registered it. */
+  format(id: number): Format | undefined;
+  /** Enter a virtual host. Throws `not-found`, `connection-limit`, `stopping`. */
+  client(vhost: string, identity: Identity, handlers: ClientHandlers): Client;
+  readonly admin: Admin;
+  /** The alarm in force, or undefined: publishers are blocked while there is one. */
+  readonly blockedBy: string | undefined;
+}
+
+/** One connection's presence in a virtual host. Owns its producers, subscriptions, taps and exclusive queues. */
+export interface Client {
+  readonly identity: Identity;
+  readonly vhost: string;
+  producer(handlers: ProducerHandlers): Producer;
+  /** Consume from a queue. Throws `not-found`, `resource-locked`, `in-use` (exclusive), `limit-exceeded`. */
+  subscribe(queue: string, options: SubscribeOptions, handlers: SubscriptionHandlers): Subscription;
+  /** A volatile subscriber on an exchange: at most once, nothing stored (DESIGN section 3). Bind it with `tap.bind`. */
+  tap(handlers: TapHandlers): Tap;
+  /** End everything: unsettled deliveries are requeued (counted as redelivered), exclusive queues deleted. Idempotent. */
+  close(): void;
+}
+
+// ---- Publishing -------------------------------------------------------------------------------------------------
+
+/** Publish option bits. */
+export const MANDATORY = 1;
+/** Ask for a confirm: the n-th publish with this bit on a producer is confirmed as number n (from 1). */
+export const CONFIRM = 2;
+
+export interface ProducerHandlers {
+  /** Everything up to the n-th confirm-asking publish is as durable as was asked, except the numbers in `refused`
+   *  (ascending, all greater than the previous `upTo`). One call per group commit. */
+  onConfirm?(upTo: number, refused: readonly number[] | undefined): void;
+  /** A mandatory message found no queue or tap. Called inside `publish`, before its confirm. */
+  onReturn?(message: Message, code: ErrorCode): void;
+  /** `publish` had answered false; publishing may go on. */
+  onDrain?(): void;
+}
+
+/** An exchange and a routing key, resolved once and kept: `publish` to it costs no lookup. */
+export interface Address {
+  readonly exchange: string;
+  readonly key: RoutingKey;
+}
+
+export interface Producer {
+  /** Resolve an exchange and key. Keep the result per (exchange, key). Throws `not-found`, `invalid-argument`. */
+  address(exchange: string, key: RoutingKey): Address;
+  /**
+   * Publish one message: synchronous; the bytes are copied before it returns. Fill format, flags, priority, expiresAtMs,
+   * bytes, head and body offsets; the rest is the core's. Answers false when the publisher should pause until `onDrain`
+   * (this message was taken all the same). Throws `not-found` when the exchange was deleted, `message-too-large`,
+   * `publishing-blocked` (an alarm is on and nothing more may be taken).
+   * @param options MANDATORY | CONFIRM
+   */
+  publish(address: Address, message: Message, options: number): boolean;
+  close(): void;
+}
+
+// ---- Consuming --------------------------------------------------------------------------------------------------
+
+/** What becomes of a delivery. `complete`: done, delete it. `requeue`: back to its place, not counted as a failure.
+ *  `discard`: rejected (dead-lettered where that is set, else deleted). `modify`: back to its place, counted as failed. */
+export type SettleOp = 'complete' | 'requeue' | 'discard' | 'modify';
+
+export interface SubscribeOptions {
+  /** Deliveries allowed before more `credit`; Infinity = no limit but the byte one. */
+  credit: number;
+  /** The only consumer of the queue: refuses others, is refused when there are some. */
+  exclusive?: boolean;
+  /** Deliveries are settled `complete` as they are handed out (AMQP no-ack, at most once). */
+  settled?: boolean;
+  /** Consumers of higher priority are served first while they have credit. */
+  priority?: number;
+  /** For listings. */
+  tag?: string;
+}
+
+export interface SubscriptionHandlers {
+  /**
+   * Deliveries are ready: `while (room && batch.next()) encode(batch.message)`. Leaving some untaken pauses the
+   * subscription until `resume()`; they stay in the queue.
+   */
+  onDeliveries(batch: DeliveryBatch): void;
+  /** The subscription ended without being asked to: queue deleted, or client closed by the operator. */
+  onEnd?(reason: ErrorCode): void;
+}
+
+export interface DeliveryBatch {
+  /** Take the next delivery; false when there is none for now. */
+  next(): boolean;
+  /** Number of the delivery taken: 1, 2, 3, ... within the subscription. */
+  readonly deliveryId: number;
+  /** How often it was handed out before; 0 = first time. More than 0 is "redelivered". */
+  readonly redeliveries: number;
+  /** Reused view: valid until the next call of `next`. */
+  readonly message: Message;
+}
+
+export interface Subscription {
+  readonly queue: string;
+  /** Allow `n` more deliveries. */
+  credit(n: number): void;
+  /** Set the allowance to exactly `n` (0 stops). */
+  setCredit(n: number): void;
+  /** Take deliveries again after a batch was left unfinished. */
+  resume(): void;
+  /** Settle deliveries `first` to `last`, both included. Numbers already settled are skipped. Answers how many were
+   *  settled; throws `unknown-delivery` when `last` was never handed out. Credit is not given back: call `credit`. */
+  settle(first: number, last: number, op: SettleOp): number;
+  /** Call `done` once everything settled so far is durable (at once when nothing needs the disk). */
+  afterDurable(done: () => void): void;
+  /** Handed out and not settled. */
+  readonly unsettled: number;
+  /** End it. `requeue` what is unsettled: the default. */
+  close(): void;
+}
+
+// ---- Taps -------------------------------------------------------------------------------------------------------
+
+export interface TapHandlers {
+  /** One message; called inside `publish`. Must not throw or publish. Answer false when it was dropped for want of room. */
+  onMessage(message: Message): boolean;
+}
+
+export interface Tap {
+  /** Throws `not-found`, `limit-exceeded`. Binding twice with the same pattern is one binding. */
+  bind(exchange: string, pattern: Pattern): void;
+  unbind(exchange: string, pattern: Pattern): void;
+  /** The current retained last values that match, oldest first; then `done`. Bodies may come from disk. */
+  retained(exchange: string, pattern: Pattern, each: (message: Message) => void, done: () => void): void;
+  /** Messages dropped because `onMessage` answered false. */
+  readonly dropped: number;
+  close(): void;
+}
+
+// ---- Control plane ----------------------------------------------------------------------------------------------
+
+export type ExchangeKindName = 'direct' | 'fanout' | 'topic' | 'headers';
+export type Arguments = { readonly [name: string]: HubValue };
+
+export interface ExchangeSettings {
+  kind: ExchangeKindName;
+  durable: boolean;
+  autoDelete: boolean;
+  /** Only exchange-to-exchange bindings may publish to it. */
+  internal: boolean;
+  /** Exchange that gets what this one cannot route. */
+  alternate?: string;
+  arguments: Arguments;
+}
+
+export interface QueueSettings {
+  durable: boolean;
+  autoDelete: boolean;
+  /** Belongs to the declaring client and goes with it. */
+  exclusive: boolean;
+  arguments: Arguments;
+}
+
+export type BindingTarget = { kind: 'queue' | 'exchange'; name: string };
+
+export interface BindingInfo {
+  source: string;
+  target: BindingTarget;
+  pattern: Pattern;
+  arguments: Arguments;
+}
+
+export interface QueueInfo extends QueueSettings {
+  name: string;
+  /** Deliverable messages. */
+  ready: number;
+  /** Handed out and not settled. */
+  unsettled: number;
+  consumers: number;
+  /** Body bytes of all its messages. */
+  bytes: number;
+  /** Process-lifetime counters. */
+  published: number;
+  delivered: number;
+  redelivered: number;
+  completed: number;
+}
+
+export interface ExchangeInfo extends ExchangeSettings {
+  name: string;
+  bindings: number;
+  retained: number;
+  published: number;
+}
+
+export interface VhostInfo {
+  name: string;
+  connections: number;
+  exchanges: number;
+  queues: number;
+  bindings: number;
+  /** Ready and unsettled messages of all queues, and their body bytes. */
+  messages: number;
+  bytes: number;
+  /** Process-lifetime counters. */
+  published: number;
+  unroutable: number;
+  delivered: number;
+  completed: number;
+  dropped: number;
+}
+
+export interface ClientInfo extends Identity {
+  id: number;
+  vhost: string;
+  connectedAtMs: number;
+  subscriptions: number;
+  unsettled: number;
+  published: number;
+  delivered: number;
+}
+
+export interface BrokerInfo {
+  /** Journal figures in bytes and counts. */
+  journal: { segments: number; bytes: number; liveBytes: number; durableBatch: number; checkpointBatch: number };
+  volatileBytes: number;
+  blockedBy: string | undefined;
+  connections: number;
+}
+
+/** Promises resolve when the effect is durable (at once for volatile objects). Effects are visible in memory at once. */
+export interface Admin {
+  createVhost(name: string): Promise<void>;
+  deleteVhost(name: string): Promise<void>;
+  vhosts(): VhostInfo[];
+
+  /** Same settings again: fine. Different ones: `already-exists`. The names of `amq.*` are reserved: `access-refused`. */
+  declareExchange(vhost: string, name: string, settings: ExchangeSettings): Promise<void>;
+  deleteExchange(vhost: string, name: string, options?: { ifUnused?: boolean }): Promise<void>;
+  exchange(vhost: string, name: string): ExchangeInfo | undefined;
+  exchanges(vhost: string): ExchangeInfo[];
+
+  /** `owner` is needed for exclusive queues, and lets the owner see its own. Throws `already-exists`, `resource-locked`. */
+  declareQueue(vhost: string, name: string, settings: QueueSettings, owner?: Client): Promise<QueueInfo>;
+  /** Resolves to the number of messages deleted with it. */
+  deleteQueue(vhost: string, name: string, options?: { ifUnused?: boolean; ifEmpty?: boolean; owner?: Client }): Promise<number>;
+  /** Delete all ready messages; resolves to their number. */
+  purgeQueue(vhost: string, name: string, owner?: Client): Promise<number>;
+  queue(vhost: string, name: string): QueueInfo | undefined;
+  queues(vhost: string): QueueInfo[];
+
+  bind(vhost: string, source: string, target: BindingTarget, pattern: Pattern, args: Arguments, owner?: Client): Promise<void>;
+  unbind(vhost: string, source: string, target: BindingTarget, pattern: Pattern, args: Arguments, owner?: Client): Promise<void>;
+  /** All bindings of a virtual host, or those leading to one target. */
+  bindings(vhost: string, target?: BindingTarget): BindingInfo[];
+
+  clients(vhost?: string): ClientInfo[];
+  /** Close a client's connection. */
+  closeClient(id: number, detail: string): void;
+  /** Keys of the retained last values of an exchange that match, for listings. */
+  retainedKeys(vhost: string, exchange: string, pattern?: Pattern): string[];
+  info(): BrokerInfo;
+}

@@ -1,0 +1,9 @@
+/** The only door for adapters (DESIGN section 4). */
+export { SystemClock } from './clock.ts';
+export type { Clock, Timer } from './clock.ts';
+export * from './door.ts';
+export { CoreError, ERRORS } from './errors.ts';
+export type { ErrorCode, Severity } from './errors.ts';
+export { LIMITS, limitsWith } from './limits.ts';
+export type { LimitName, Limits } from './limits.ts';
+export * from './message.ts';

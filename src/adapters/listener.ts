@@ -1,5 +1,5 @@
 /** Listening sockets: TCP now, TLS when it is configured. Each accepted socket becomes a `Connection`. */
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../core/index.ts';
 import { type Connection, type Peer, StreamConnection } from './connection.ts';
 

@@ -7,3 +7,5 @@ export type { ErrorCode, Severity } from './errors.ts';
 export { LIMITS, limitsWith } from './limits.ts';
 export type { LimitName, Limits } from './limits.ts';
 export * from './message.ts';
+export { literalPattern, parseKey, parsePattern } from './exchange/pattern.ts';
+export type { KeyLimits, PatternOptions } from './exchange/pattern.ts';

@@ -40,6 +40,7 @@ export const LIMITS = {
   leaseMessagesMax: [1_000, 'messages of one HTTP lease request'],
   httpBodyBytesMax: [16 * 1024 * 1024, 'bytes of an HTTP request body'],
   wsFrameBytesMax: [16 * 1024 * 1024, 'bytes of a WebSocket message'],
+  stopMsMax: [10_000, 'milliseconds an orderly stop may take before the process ends itself'],
 } as const satisfies Record<string, readonly [number, string]>;
 
 export type LimitName = keyof typeof LIMITS;

@@ -36,14 +36,14 @@ export class Prng {
     return this.u32() / 2 ** 32;
   }
 
-  /** A whole number 0 <= x < `below`, `below` at most 2^32. */
-  int(below: number): number {
-    return Math.floor(this.float() * below);
+  /** A whole number 0 <= x < `bound` at most 2^32. */
+  below(bound: number): number {
+    return Math.floor(this.float() * bound);
   }
 
   /** A whole number `from` <= x <= `to`. */
   between(from: number, to: number): number {
-    return from + this.int(to - from + 1);
+    return from + this.below(to - from + 1);
   }
 
   /** True with this probability. */
@@ -52,7 +52,7 @@ export class Prng {
   }
 
   pick<T>(items: readonly T[]): T {
-    return items[this.int(items.length)]!;
+    return items[this.below(items.length)]!;
   }
 
   /** One of the keys, as often as its weight says. */
@@ -69,7 +69,7 @@ export class Prng {
   /** Reorder in place. */
   shuffle<T>(items: T[]): T[] {
     for (let i = items.length - 1; i > 0; i--) {
-      const j = this.int(i + 1);
+      const j = this.below(i + 1);
       [items[i], items[j]] = [items[j]!, items[i]!];
     }
     return items;

@@ -31,7 +31,7 @@ export interface ExchangeKind<B extends Bound> {
   /** Append every matching binding to `out`, each once, in no promised order. Without `headers` a message has none. */
   match(key: RoutingKey, headers: HeaderSource | undefined, out: B[]): void;
   /** Every binding, for listings. */
-  all(): IterableIterator<B>;
+  all(): B[];
 }
 
 export function createKind<B extends Bound>(name: ExchangeKindName): ExchangeKind<B> {

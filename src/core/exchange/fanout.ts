@@ -1,20 +1,28 @@
 import type { RoutingKey } from '../message.ts';
 import type { Bound, ExchangeKind, HeaderSource } from './exchange.ts';
 
+/** Fanout: a message takes every binding, whatever its key (AMQP 0-9-1, 3.1.3.2). */
 export class FanoutExchange<B extends Bound> implements ExchangeKind<B> {
-  readonly size = 0;
   readonly usesHeaders = false;
+  readonly #bindings = new Set<B>();
+
+  get size(): number {
+    return this.#bindings.size;
+  }
+
   add(binding: B): void {
-    void binding;
+    this.#bindings.add(binding);
   }
+
   remove(binding: B): boolean {
-    void binding;
-    return false;
+    return this.#bindings.delete(binding);
   }
-  match(key: RoutingKey, headers: HeaderSource | undefined, out: B[]): void {
-    void [key, headers, out];
+
+  match(_key: RoutingKey, _headers: HeaderSource | undefined, out: B[]): void {
+    for (const binding of this.#bindings) out.push(binding);
   }
-  all(): IterableIterator<B> {
-    return [][Symbol.iterator]();
+
+  all(): B[] {
+    return [...this.#bindings];
   }
 }

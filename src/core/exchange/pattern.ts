@@ -89,8 +89,8 @@ export function patternMatches(pattern: Pattern, levels: readonly string[]): boo
   return here.has(pattern.levels.length);
 }
 
-/** Reach a position, and those behind it that need no level. */
-function enter(levels: readonly PatternLevel[], at: number, positions: Set<number>): void {
+/** Add a position in a pattern to those reached, and those behind it that need no level. */
+export function enter(levels: readonly PatternLevel[], at: number, positions: Set<number>): void {
   positions.add(at);
   while (levels[at] === ANY_MANY) positions.add(++at);
 }

@@ -4,9 +4,11 @@
  *
  * Generic over queue `Q`, tap `T` and exchange `E`, so that nothing here imports the broker's own classes.
  */
+import assert from 'node:assert/strict';
 import type { Arguments, ExchangeKindName } from '../door.ts';
+import { CoreError } from '../errors.ts';
 import type { Pattern, RoutingKey } from '../message.ts';
-import type { Bound, HeaderSource } from './exchange.ts';
+import { type Bound, createKind, type ExchangeKind, type HeaderSource } from './exchange.ts';
 import { bindingIdentity } from './pattern.ts';
 
 /** Where a binding leads: `{ kind: 'queue', target }`, ... */
@@ -39,80 +41,268 @@ export interface RouterOptions<Q> {
   readonly routeCacheEntriesMax: number;
   readonly exchangeHopsMax: number;
 }
-void bindingIdentity;
+/** An exchange with its bindings and the routes found from it. */
+class Node<Q, T, E extends RoutedExchange> {
+  readonly exchange: E;
+  readonly index: ExchangeKind<Binding<Q, T, E>>;
+  /** Separator -> text of the key -> route. All of them valid: a change of topology empties the caches. */
+  readonly cache = new Map<number, Map<string, Route<Q, T>>>();
+  cached = 0;
+
+  constructor(exchange: E) {
+    this.exchange = exchange;
+    this.index = createKind(exchange.kind);
+  }
+}
+
+/** What a message found on its way. Sets, because several bindings may lead to one queue. */
+interface Finding<Q, T, E extends RoutedExchange> {
+  readonly queues: Set<Q>;
+  readonly taps: Set<T>;
+  readonly seen: Set<Node<Q, T, E>>;
+  byHeaders: boolean;
+}
+
+/** The bindings that lead to one target: most have one. The map's keys are their identities. */
+type Inbound<B> = B | Map<string, B>;
+
+const DEFAULT_EXCHANGE = '';
 
 export class Router<Q extends object, T extends object, E extends RoutedExchange> {
-  /** Grows with every change of exchanges, bindings and (see `changed`) queues. */
-  version = 0;
+  readonly #options: RouterOptions<Q>;
+  readonly #nodes = new Map<string, Node<Q, T, E>>();
+  readonly #inbound = new Map<Q | T | E, Inbound<Binding<Q, T, E>>>();
+  /** Those with something in their cache. */
+  readonly #caching = new Set<Node<Q, T, E>>();
+  readonly #matched: Binding<Q, T, E>[] = [];
+  #version = 0;
+  #bindings = 0;
 
   constructor(options: RouterOptions<Q>) {
-    void options;
+    this.#options = options;
   }
 
-  /** To be called when a queue was made or is gone: the default exchange routes by their names. */
-  changed(): void {
-    this.version++;
-  }
-
-  add(exchange: E): void {
-    void exchange;
-  }
-
-  /** The exchange of a name; undefined when there is none. '' is the default exchange when one was added. */
-  get(name: string): E | undefined {
-    void name;
-    return undefined;
-  }
-
-  /** Number of bindings that start at an exchange. */
-  bindingCount(exchange: E): number {
-    void exchange;
-    return 0;
+  /** Grows with every change of exchanges, bindings and (see `changed`) queues. */
+  get version(): number {
+    return this.#version;
   }
 
   /** Number of bindings in all. */
   get bindings(): number {
-    return 0;
+    return this.#bindings;
   }
 
-  exchanges(): IterableIterator<E> {
-    return [][Symbol.iterator]();
+  /** To be called when a queue was made or is gone: the default exchange routes by their names. */
+  changed(): void {
+    this.#version++;
+    for (const node of this.#caching) {
+      node.cache.clear();
+      node.cached = 0;
+    }
+    this.#caching.clear();
+  }
+
+  /** Add an exchange. The caller has made sure that its name is free. The one named '' is the default exchange: it has no
+   *  bindings and routes to the queue whose name is the text of the key. */
+  add(exchange: E): void {
+    assert(!this.#nodes.has(exchange.name), 'one exchange a name');
+    this.#nodes.set(exchange.name, new Node(exchange));
+    this.changed();
+  }
+
+  /** The exchange of a name; undefined when there is none. */
+  get(name: string): E | undefined {
+    return this.#nodes.get(name)?.exchange;
+  }
+
+  get size(): number {
+    return this.#nodes.size;
+  }
+
+  *exchanges(): IterableIterator<E> {
+    for (const node of this.#nodes.values()) yield node.exchange;
+  }
+
+  /** Number of bindings that start at an exchange. */
+  bindingCount(exchange: E): number {
+    return this.#nodes.get(exchange.name)?.index.size ?? 0;
   }
 
   /** Take an exchange out with every binding from and to it; answers those bindings. */
   delete(exchange: E): Binding<Q, T, E>[] {
-    void exchange;
-    return [];
+    const node = this.#node(exchange);
+    const gone = this.unbindAll(exchange);
+    for (const binding of node.index.all()) {
+      this.#forget(binding);
+      gone.push(binding);
+      this.#bindings--;
+    }
+    this.#nodes.delete(exchange.name);
+    this.changed();
+    return gone;
   }
 
-  /** Bind; answers undefined when that binding was there already. Throws CoreError `invalid-argument` (arguments). */
+  /** Bind; answers undefined when that binding was there already. Throws CoreError `not-found` (the source is gone),
+   *  `invalid-argument` (binding arguments the kind of exchange cannot use). */
   bind(source: E, to: Destination<Q, T, E>, pattern: Pattern, args: Arguments): Binding<Q, T, E> | undefined {
-    void [source, to, pattern, args];
-    return undefined;
+    assert(source.name !== DEFAULT_EXCHANGE, 'the default exchange has no bindings');
+    const node = this.#node(source);
+    if (this.#find(source, to.target, pattern, args) !== undefined) return undefined;
+    const binding: Binding<Q, T, E> = { ...to, source, pattern, arguments: args };
+    node.index.add(binding);
+    this.#remember(binding);
+    this.#bindings++;
+    this.changed();
+    return binding;
   }
 
   /** Unbind; answers the binding, or undefined when there was none. */
   unbind(source: E, target: Q | T | E, pattern: Pattern, args: Arguments): Binding<Q, T, E> | undefined {
-    void [source, target, pattern, args];
-    return undefined;
+    const binding = this.#find(source, target, pattern, args);
+    if (binding === undefined) return undefined;
+    this.#forget(binding);
+    this.#node(source).index.remove(binding);
+    this.#bindings--;
+    this.changed();
+    return binding;
   }
 
   /** Take out every binding that leads to a target (a queue or tap that goes away); answers them. */
   unbindAll(target: Q | T | E): Binding<Q, T, E>[] {
-    void target;
-    return [];
+    const gone = this.bindingsTo(target);
+    if (gone.length === 0) return gone;
+    for (const binding of gone) this.#node(binding.source).index.remove(binding);
+    this.#inbound.delete(target);
+    this.#bindings -= gone.length;
+    this.changed();
+    return gone;
   }
 
   /** The bindings that lead to a target, for listings. */
-  bindingsOf(target: Q | T | E): Binding<Q, T, E>[] {
-    void target;
-    return [];
+  bindingsTo(target: Q | T | E): Binding<Q, T, E>[] {
+    const inbound = this.#inbound.get(target);
+    if (inbound === undefined) return [];
+    return inbound instanceof Map ? [...inbound.values()] : [inbound];
   }
 
-  /** Where a message published to `exchange` with `key` goes. Throws CoreError `not-found` when the exchange is gone.
-   * `headers` is called only if a headers exchange is met. */
-  route(exchange: E, key: RoutingKey, headers?: HeaderSource): Route<Q, T> {
-    void [exchange, key, headers];
-    return { version: this.version, queues: [], taps: [] };
+  /** The bindings that start at an exchange, for listings. */
+  bindingsFrom(source: E): Binding<Q, T, E>[] {
+    return this.#nodes.get(source.name)?.index.all() ?? [];
   }
+
+  /**
+   * Where a message published to `exchange` with `key` goes. `headers` is called only when a headers exchange is met.
+   * Throws CoreError `not-found` when the exchange is gone.
+   */
+  route(exchange: E, key: RoutingKey, headers?: HeaderSource): Route<Q, T> {
+    const node = this.#node(exchange);
+    return node.cache.get(key.separator)?.get(key.text) ?? this.#resolve(node, key, headers);
+  }
+
+  #node(exchange: E): Node<Q, T, E> {
+    const node = this.#nodes.get(exchange.name);
+    if (node?.exchange !== exchange) throw new CoreError('not-found', `exchange '${exchange.name}'`);
+    return node;
+  }
+
+  /** Breadth first, so that `exchangeHopsMax` cuts the longest ways. A way back to an exchange already seen ends there. */
+  #resolve(start: Node<Q, T, E>, key: RoutingKey, headers: HeaderSource | undefined): Route<Q, T> {
+    const finding: Finding<Q, T, E> = { queues: new Set(), taps: new Set(), seen: new Set([start]), byHeaders: false };
+    let frontier = [start];
+    for (let hops = 0; frontier.length > 0 && hops <= this.#options.exchangeHopsMax; hops++) {
+      const next: Node<Q, T, E>[] = [];
+      for (const node of frontier) this.#visit(node, key, headers, finding, next);
+      frontier = next;
+    }
+    const version = finding.byHeaders ? -1 : this.#version;
+    const route = { version, queues: [...finding.queues], taps: [...finding.taps] };
+    if (!finding.byHeaders) this.#keep(start, key, route);
+    return route;
+  }
+
+  /** Ask one exchange, and note what its bindings lead to; where it has none that match, its alternate is next. */
+  #visit(
+    node: Node<Q, T, E>,
+    key: RoutingKey,
+    headers: HeaderSource | undefined,
+    finding: Finding<Q, T, E>,
+    next: Node<Q, T, E>[],
+  ): void {
+    const { exchange, index } = node;
+    let matches = 0;
+    if (exchange.name === DEFAULT_EXCHANGE) {
+      const queue = this.#options.findQueue(key.text);
+      if (queue !== undefined) {
+        finding.queues.add(queue);
+        matches++;
+      }
+    }
+    const matched = this.#matched;
+    index.match(key, headers, matched);
+    if (index.usesHeaders) finding.byHeaders = true;
+    for (const binding of matched) {
+      if (binding.kind === 'queue') finding.queues.add(binding.target);
+      else if (binding.kind === 'tap') finding.taps.add(binding.target);
+      else this.#goOn(binding.target.name, finding, next);
+    }
+    matches += matched.length;
+    matched.length = 0;
+    if (matches === 0 && exchange.alternate !== undefined) this.#goOn(exchange.alternate, finding, next);
+  }
+
+  #goOn(name: string, finding: Finding<Q, T, E>, next: Node<Q, T, E>[]): void {
+    const node = this.#nodes.get(name);
+    if (node === undefined || finding.seen.has(node)) return;
+    finding.seen.add(node);
+    next.push(node);
+  }
+
+  #keep(node: Node<Q, T, E>, key: RoutingKey, route: Route<Q, T>): void {
+    if (node.cached >= this.#options.routeCacheEntriesMax) {
+      node.cache.clear();
+      node.cached = 0;
+    }
+    let routes = node.cache.get(key.separator);
+    if (routes === undefined) {
+      routes = new Map();
+      node.cache.set(key.separator, routes);
+    }
+    routes.set(key.text, route);
+    node.cached++;
+    this.#caching.add(node);
+  }
+
+  #find(source: E, target: Q | T | E, pattern: Pattern, args: Arguments): Binding<Q, T, E> | undefined {
+    const inbound = this.#inbound.get(target);
+    if (inbound === undefined) return undefined;
+    const identity = bindingIdentity(source.name, '', pattern, args);
+    if (inbound instanceof Map) return inbound.get(identity);
+    return identityOf(inbound) === identity ? inbound : undefined;
+  }
+
+  #remember(binding: Binding<Q, T, E>): void {
+    const inbound = this.#inbound.get(binding.target);
+    if (inbound === undefined) {
+      this.#inbound.set(binding.target, binding);
+    } else if (inbound instanceof Map) {
+      inbound.set(identityOf(binding), binding);
+    } else {
+      const both = new Map([
+        [identityOf(inbound), inbound],
+        [identityOf(binding), binding],
+      ]);
+      this.#inbound.set(binding.target, both);
+    }
+  }
+
+  #forget(binding: Binding<Q, T, E>): void {
+    const inbound = this.#inbound.get(binding.target);
+    if (inbound instanceof Map) inbound.delete(identityOf(binding));
+    if (inbound === binding || (inbound instanceof Map && inbound.size === 0)) this.#inbound.delete(binding.target);
+  }
+}
+
+/** Identity among the bindings of one target. */
+function identityOf<Q, T, E extends RoutedExchange>(binding: Binding<Q, T, E>): string {
+  return bindingIdentity(binding.source.name, '', binding.pattern, binding.arguments);
 }

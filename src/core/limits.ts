@@ -38,8 +38,14 @@ export const LIMITS = {
   leaseMsMax: [43_200_000, 'milliseconds an HTTP lease may last'],
   leaseWaitMsMax: [30_000, 'milliseconds an HTTP lease request may wait for messages'],
   leaseMessagesMax: [1_000, 'messages of one HTTP lease request'],
+  leaseBytesMax: [16 * 1024 * 1024, 'body bytes at which an HTTP lease request takes no more messages'],
+  leaseWaitersMax: [10_000, 'HTTP lease requests that may wait for messages at a time'],
+  httpRequestMs: [60_000, 'milliseconds a client may take to send one HTTP request'],
+  httpClientIdleMs: [60_000, 'milliseconds after the last HTTP request of a user at which its presence in the broker ends'],
+  listItemsMax: [10_000, 'items of one page of an HTTP listing'],
   httpBodyBytesMax: [16 * 1024 * 1024, 'bytes of an HTTP request body'],
   wsFrameBytesMax: [16 * 1024 * 1024, 'bytes of a WebSocket message'],
+  wsPingMs: [30_000, 'milliseconds between two WebSocket pings; a peer that misses one is closed'],
   stopMsMax: [10_000, 'milliseconds an orderly stop may take before the process ends itself'],
 } as const satisfies Record<string, readonly [number, string]>;
 

@@ -54,7 +54,11 @@ export function sourceDigest(root) {
   const hash = createHash('sha256');
   const settings = ['tsconfig.json', 'tsconfig.build.json'].map((name) => join(root, name));
   for (const path of [...settings, ...filesUnder(join(root, 'src')).filter((file) => file.endsWith('.ts'))]) {
-    if (existsSync(path)) hash.update(`${relative(root, path)}\0`).update(readFileSync(path)).update('\0');
+    if (existsSync(path))
+      hash
+        .update(`${relative(root, path)}\0`)
+        .update(readFileSync(path))
+        .update('\0');
   }
   return hash.digest('hex');
 }

@@ -3,6 +3,8 @@
  * The exit code is tap's.
  */
 import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -15,4 +17,16 @@ function run(args) {
   return result.status ?? 1;
 }
 
-process.exitCode = run(process.argv.slice(2));
+/**
+ * tap compiles its test class from the plugins of `.taprc`. We leave its TypeScript plugin out (it needs a compiler API that
+ * TypeScript 7 does not have; tsx loads the tests), and the class tap is installed with has it, so it is compiled once per
+ * installation. Tap would notice by itself, but only after the first run has failed.
+ */
+function isTapBuilt() {
+  const testClass = join(root, 'node_modules/@tapjs/test/test-built/dist/esm/index.js');
+  const plugins = join(root, '.tap/plugins/package.json');
+  return existsSync(plugins) && existsSync(testClass) && !readFileSync(testClass, 'utf8').includes('@tapjs/typescript');
+}
+
+const status = isTapBuilt() ? 0 : run(['build']);
+process.exitCode = status === 0 ? run(process.argv.slice(2)) : status;

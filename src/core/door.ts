@@ -110,6 +110,9 @@ export interface SubscribeOptions {
   priority?: number;
   /** For listings. */
   tag?: string;
+  /** Takes single messages and is no consumer: not counted as one, goes before consumers of any priority, is refused only
+   *  by an exclusive consumer, and its end does not delete an auto-delete queue. */
+  pull?: boolean;
 }
 
 export interface SubscriptionHandlers {
@@ -146,10 +149,14 @@ export interface Subscription {
   settle(first: number, last: number, op: SettleOp): number;
   /** Call `done` once everything settled so far is durable (at once when nothing needs the disk). */
   afterDurable(done: () => void): void;
+  /** Hand out what is ready now as far as the credit goes, then set the credit to 0 and call `done`. Never calls it
+   *  synchronously; calls it too when the subscription ends meanwhile. */
+  drain(done: () => void): void;
   /** Handed out and not settled. */
   readonly unsettled: number;
-  /** End it. `requeue` what is unsettled: the default. */
-  close(): void;
+  /** End it: no more deliveries, no longer a consumer of the queue. What is unsettled is requeued; with `keepUnsettled` it
+   *  can still be settled here, and is requeued when the subscription is closed again or its client closes. */
+  close(keepUnsettled?: boolean): void;
 }
 
 // ---- Taps -------------------------------------------------------------------------------------------------------

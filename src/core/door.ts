@@ -151,7 +151,7 @@ export interface Subscription {
   afterDurable(done: () => void): void;
   /** Hand out what is ready now as far as the credit goes, then set the credit to 0 and call `done`. Never calls it
    *  synchronously; calls it too when the subscription ends meanwhile. */
-  drain(done: () => void): void;
+  drain?(done: () => void): void;
   /** Handed out and not settled. */
   readonly unsettled: number;
   /** End it: no more deliveries, no longer a consumer of the queue. What is unsettled is requeued; with `keepUnsettled` it

@@ -59,7 +59,8 @@ export class HeadersExchange<B extends Bound> implements ExchangeKind<B> {
 }
 
 function conditionOf(args: Arguments): Condition {
-  const mode = MODES.get(args[MODE_ARGUMENT] ?? 'all');
+  const asked = args[MODE_ARGUMENT];
+  const mode = MODES.get(asked === undefined ? 'all' : asked);
   if (mode === undefined) {
     throw new CoreError('invalid-argument', `${MODE_ARGUMENT} must be one of ${[...MODES.keys()].join(', ')}`);
   }

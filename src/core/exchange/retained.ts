@@ -100,6 +100,7 @@ export class RetainedIndex<V> {
 
   /** Every entry that matches, oldest first. */
   match(pattern: Pattern): RetainedEntry<V>[] {
+    if (pattern.levels.length === 1 && pattern.levels[0] === ANY_MANY) return this.#visible(pattern.hidesDollar);
     const found: Linked<V>[] = [];
     const hidden = pattern.hidesDollar && startsWithWildcard(pattern);
     const start = new Set<number>();
@@ -163,6 +164,12 @@ export class RetainedIndex<V> {
     // An entry somebody still holds must not hold its neighbours.
     entry.older = undefined;
     entry.newer = undefined;
+  }
+
+  /** What `#` matches: everything, read off the list. */
+  #visible(hidesDollar: boolean): RetainedEntry<V>[] {
+    const all = this.all();
+    return hidesDollar ? all.filter((entry) => !startsWithDollar(entry.key.levels)) : all;
   }
 
   /** The same entries, oldest first, without sorting them. */

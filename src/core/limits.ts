@@ -17,6 +17,8 @@ export const LIMITS = {
   subscriptionsPerConnectionMax: [10_000, 'subscriptions of one connection'],
   unsettledPerSubscriptionMax: [65_535, 'unsettled deliveries of one subscription without a credit of its own'],
   unconfirmedBytesMax: [64 * 1024 * 1024, 'journal bytes not yet on disk at which publishers are paused'],
+  inflightMessagesMax: [8_192, 'unacknowledged messages to one client that has no way to state a window of its own'],
+  partialFrameMs: [30_000, 'milliseconds a peer may take to finish a frame it began, and one second more a KiB'],
   queuesPerVhostMax: [1_000_000, 'queues of one virtual host'],
   exchangesPerVhostMax: [100_000, 'exchanges of one virtual host'],
   bindingsPerVhostMax: [2_000_000, 'bindings of one virtual host'],

@@ -1,0 +1,195 @@
+/**
+ * The presence of HTTP users in the broker. A request is no connection, so all requests of one user in one virtual host
+ * share one `Client` and one `Producer`: publishes of many requests go into one group commit. It ends when idle.
+ */
+import {
+  type Address,
+  type Broker,
+  type Client,
+  type Clock,
+  CONFIRM,
+  CoreError,
+  type ErrorCode,
+  type Limits,
+  MANDATORY,
+  type Message,
+  type Producer,
+  parseKey,
+  type Timer,
+} from '../../core/index.ts';
+import type { Login } from '../auth.ts';
+import { PendingConfirms } from '../pending-confirms.ts';
+
+/** Where a publish goes. */
+export interface Target {
+  readonly exchange: string;
+  readonly key: string;
+  /** Code of the character between levels: 0x2e `.` or 0x2f `/`. */
+  readonly separator: number;
+}
+
+/** How a publish ended that was taken. */
+export interface Published {
+  /** False: no queue and no subscriber takes the key. A retained value is kept all the same. */
+  readonly routed: boolean;
+}
+
+interface Waiting {
+  resolve(published: Published): void;
+  reject(error: CoreError): void;
+  routed: boolean;
+}
+
+/** One user in one virtual host. */
+export class HttpClient {
+  readonly client: Client;
+  readonly #producer: Producer;
+  readonly #limits: Limits;
+  readonly #addresses = new Map<string, Address>();
+  readonly #confirms = new PendingConfirms<Waiting>();
+  /** Waiting for the producer to drain; undefined while it takes more. */
+  #full: (() => void)[] | undefined;
+  #blockedBy: string | undefined;
+  #current: Waiting | undefined;
+  #closed: CoreError | undefined;
+  /** Requests and leases that hold on to it. */
+  uses = 0;
+  /** Ends it when it has been without use for a while. */
+  idle: Timer | undefined;
+
+  constructor(broker: Broker, vhost: string, login: Login, limits: Limits, onClosed: () => void) {
+    this.#limits = limits;
+    this.#blockedBy = broker.blockedBy;
+    const identity = { user: login.user, clientId: '', protocol: 'http', peer: 'requests' };
+    this.client = broker.client(vhost, identity, {
+      onBlocked: (reason) => {
+        this.#blockedBy = reason;
+      },
+      onUnblocked: () => {
+        this.#blockedBy = undefined;
+      },
+      onClose: (code, detail) => {
+        this.close(new CoreError(code, detail));
+        onClosed();
+      },
+    });
+    this.#producer = this.client.producer({
+      onConfirm: (upTo, refused) => this.#onConfirm(upTo, refused),
+      onReturn: () => {
+        if (this.#current !== undefined) this.#current.routed = false;
+      },
+      onDrain: () => this.#onDrain(),
+    });
+  }
+
+  /**
+   * Publish and wait until the message is as durable as was asked. `fill` is called right before, to fill the view.
+   * Rejects with `not-found` (exchange), `publishing-blocked`, `message-too-large`, or why the client ended.
+   */
+  async publish(target: Target, view: Message, fill: (view: Message) => void): Promise<Published> {
+    if (this.#blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#blockedBy);
+    while (this.#full !== undefined) await this.#drained(this.#full);
+    if (this.#closed !== undefined) throw this.#closed;
+    const address = this.#address(target);
+    fill(view);
+    return new Promise((resolve, reject) => {
+      const waiting: Waiting = { resolve, reject, routed: true };
+      this.#current = waiting;
+      this.#confirms.push(waiting);
+      try {
+        // Mandatory always: that is how we learn whether it was routed.
+        if (!this.#producer.publish(address, view, MANDATORY | CONFIRM)) this.#full ??= [];
+      } catch (error) {
+        this.#confirms.pop();
+        this.#addresses.clear();
+        throw error;
+      } finally {
+        this.#current = undefined;
+      }
+    });
+  }
+
+  /** End it: everything leased is requeued, everything waiting is rejected. Idempotent. */
+  close(reason: CoreError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = reason;
+    this.idle?.cancel();
+    this.client.close();
+    this.#onDrain();
+    this.#confirms.abandon((waiting) => waiting.reject(reason));
+  }
+
+  #address(target: Target): Address {
+    const name = `${target.exchange}\u0000${target.separator}${target.key}`;
+    let address = this.#addresses.get(name);
+    if (address === undefined) {
+      const key = parseKey(target.key, target.separator, this.#limits);
+      address = this.#producer.address(target.exchange, key);
+      if (this.#addresses.size >= this.#limits.internedKeysPerConnectionMax) this.#addresses.clear();
+      this.#addresses.set(name, address);
+    }
+    return address;
+  }
+
+  #drained(waiters: (() => void)[]): Promise<void> {
+    return new Promise((resolve) => waiters.push(resolve));
+  }
+
+  #onDrain(): void {
+    const waiters = this.#full;
+    this.#full = undefined;
+    if (waiters !== undefined) for (const go of waiters) go();
+  }
+
+  #onConfirm(upTo: number, refused: readonly number[] | undefined): void {
+    this.#confirms.confirm(upTo, refused, (waiting, ok) => {
+      if (ok) waiting.resolve({ routed: waiting.routed });
+      else waiting.reject(new CoreError('publishing-blocked', 'the message was refused'));
+    });
+  }
+}
+
+/** All of them, by virtual host and user. */
+export class HttpClients {
+  readonly #broker: Broker;
+  readonly #limits: Limits;
+  readonly #clock: Clock;
+  readonly #clients = new Map<string, HttpClient>();
+
+  constructor(broker: Broker, limits: Limits, clock: Clock) {
+    this.#broker = broker;
+    this.#limits = limits;
+    this.#clock = clock;
+  }
+
+  /** The client of a user, made when there is none. Give it back with `release`. Throws `not-found`, `connection-limit`. */
+  acquire(vhost: string, login: Login): HttpClient {
+    // The length keeps the two parts apart whatever they hold.
+    const name = `${vhost.length}:${vhost}${login.user}`;
+    let client = this.#clients.get(name);
+    if (client === undefined) {
+      client = new HttpClient(this.#broker, vhost, login, this.#limits, () => this.#clients.delete(name));
+      this.#clients.set(name, client);
+    }
+    client.idle?.cancel();
+    client.idle = undefined;
+    client.uses++;
+    return client;
+  }
+
+  release(client: HttpClient): void {
+    client.uses--;
+    if (client.uses > 0) return;
+    client.idle = this.#clock.after(this.#limits.httpClientIdleMs, () => this.#end(client));
+  }
+
+  close(code: ErrorCode): void {
+    for (const client of this.#clients.values()) client.close(new CoreError(code));
+    this.#clients.clear();
+  }
+
+  #end(client: HttpClient): void {
+    for (const [name, known] of this.#clients) if (known === client) this.#clients.delete(name);
+    client.close(new CoreError('not-found', 'the client was idle'));
+  }
+}

@@ -1,0 +1,250 @@
+/**
+ * Leases: messages handed to an HTTP client for a time. A lease is one subscription that took its deliveries and gets no
+ * more credit; while it lasts nobody else sees its messages. When it ends (time, operator, stop, crash) what is not
+ * settled goes back to its place in the queue.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  type Broker,
+  type Clock,
+  CoreError,
+  type DeliveryBatch,
+  type ErrorCode,
+  type Limits,
+  type Message,
+  type SettleOp,
+  type Subscription,
+  type Timer,
+} from '../../core/index.ts';
+import type { HttpClient, HttpClients } from './clients.ts';
+
+/** Bytes of randomness in a lease id: 144 bits cannot be guessed. */
+const ID_BYTES = 18;
+/** When a queue says it holds more than was handed out, wait this long for it (it may come from disk). */
+const LINGER_MS = 20;
+/** A request that does not wait still gives a queue with ready messages this long to read them from disk. */
+const READ_MS = 2_000;
+
+export interface LeaseRequest {
+  readonly queue: string;
+  readonly messagesMax: number;
+  readonly waitMs: number;
+  readonly leaseMs: number;
+  /** Called for each message while its view is valid. */
+  onMessage(message: Message, deliveryId: number, redeliveries: number): void;
+}
+
+/** An inclusive range of delivery numbers. */
+export type Range = readonly [first: number, last: number];
+
+/** Messages in a client's hands. */
+export interface Lease {
+  readonly id: string;
+  readonly owner: HttpClient;
+  readonly queue: string;
+  readonly count: number;
+  expiresAtMs: number;
+}
+
+interface Held extends Lease {
+  readonly subscription: Subscription;
+  timer: Timer;
+}
+
+export class Leases {
+  readonly #broker: Broker;
+  readonly #clients: HttpClients;
+  readonly #clock: Clock;
+  readonly #limits: Limits;
+  readonly #held = new Map<string, Held>();
+  readonly #waiting = new Set<Taking>();
+  #closed = false;
+
+  constructor(broker: Broker, clients: HttpClients, clock: Clock, limits: Limits) {
+    this.#broker = broker;
+    this.#clients = clients;
+    this.#clock = clock;
+    this.#limits = limits;
+  }
+
+  /** How many leases are held. */
+  get count(): number {
+    return this.#held.size;
+  }
+
+  /**
+   * Take messages; resolves to undefined when there were none in the time given. The lease keeps its own use of `owner`.
+   * @param gone tells when the requester went away: what it was to get is requeued
+   * Rejects with `not-found`, `resource-locked`, `in-use`, `limit-exceeded`.
+   */
+  async take(owner: HttpClient, request: LeaseRequest, gone: AbortSignal): Promise<Lease | undefined> {
+    if (this.#closed) throw new CoreError('stopping');
+    if (this.#waiting.size >= this.#limits.leaseWaitersMax) {
+      throw new CoreError('limit-exceeded', `${this.#limits.leaseWaitersMax} lease requests are waiting`);
+    }
+    const taking = new Taking(this.#broker, owner, request, this.#clock, this.#limits);
+    this.#waiting.add(taking);
+    const give = () => taking.finish();
+    gone.addEventListener('abort', give);
+    try {
+      await taking.done;
+    } finally {
+      gone.removeEventListener('abort', give);
+      this.#waiting.delete(taking);
+    }
+    if (taking.count === 0 || gone.aborted || this.#closed) {
+      taking.subscription.close();
+      return undefined;
+    }
+    return this.#hold(owner, request, taking);
+  }
+
+  /** A lease of the user's own; others do not exist for it. Throws `not-found`. */
+  find(id: string, owner: HttpClient): Lease {
+    const lease = this.#held.get(id);
+    if (lease === undefined || lease.owner !== owner) {
+      throw new CoreError('not-found', 'no such lease: it has expired, was settled, or is not yours');
+    }
+    return lease;
+  }
+
+  /**
+   * Settle some or all messages of a lease. Resolves, once that is durable, to how many were settled by this call.
+   * Throws `unknown-delivery` for a number outside the lease; then nothing is settled.
+   */
+  settle(lease: Lease, ranges: readonly Range[] | undefined, op: SettleOp): Promise<number> {
+    const held = lease as Held;
+    for (const [first, last] of ranges ?? []) {
+      if (first < 1 || last < first || last > held.count) {
+        throw new CoreError('unknown-delivery', `${first}-${last}: the lease holds deliveries 1 to ${held.count}`);
+      }
+    }
+    let settled = 0;
+    for (const [first, last] of ranges ?? [[1, held.count]]) settled += held.subscription.settle(first, last, op);
+    const durable = new Promise<number>((resolve) => held.subscription.afterDurable(() => resolve(settled)));
+    if (held.subscription.unsettled === 0) this.#drop(held);
+    return durable;
+  }
+
+  /** How many messages of a lease are not settled. */
+  remaining(lease: Lease): number {
+    return this.#held.has(lease.id) ? (lease as Held).subscription.unsettled : 0;
+  }
+
+  /** Let a lease last for `leaseMs` from now. */
+  extend(lease: Lease, leaseMs: number): void {
+    const held = lease as Held;
+    held.timer.cancel();
+    held.expiresAtMs = this.#clock.now() + leaseMs;
+    held.timer = this.#clock.after(leaseMs, () => this.#drop(held));
+  }
+
+  /** End all waiting with what they have got, and requeue everything held. */
+  close(): void {
+    this.#closed = true;
+    for (const taking of this.#waiting) taking.finish();
+    for (const held of [...this.#held.values()]) this.#drop(held);
+  }
+
+  #hold(owner: HttpClient, request: LeaseRequest, taking: Taking): Lease {
+    const held: Held = {
+      id: randomBytes(ID_BYTES).toString('base64url'),
+      owner,
+      queue: request.queue,
+      count: taking.count,
+      expiresAtMs: this.#clock.now() + request.leaseMs,
+      subscription: taking.subscription,
+      timer: this.#clock.after(request.leaseMs, () => this.#drop(held)),
+    };
+    this.#held.set(held.id, held);
+    owner.uses++;
+    taking.onEnd = () => this.#drop(held);
+    return held;
+  }
+
+  /** Forget a lease; the subscription's end requeues what is left. */
+  #drop(held: Held): void {
+    if (!this.#held.delete(held.id)) return;
+    held.timer.cancel();
+    held.subscription.close();
+    this.#clients.release(held.owner);
+  }
+}
+
+/** One request in the course of taking its messages. */
+class Taking {
+  readonly subscription: Subscription;
+  /** Resolves when no more are taken; rejects when the queue went away before the first. */
+  readonly done: Promise<void>;
+  /** Messages taken. */
+  count = 0;
+  /** The subscription ended after the messages were taken. */
+  onEnd: (() => void) | undefined;
+  readonly #broker: Broker;
+  readonly #request: LeaseRequest;
+  readonly #limits: Limits;
+  readonly #clock: Clock;
+  readonly #vhost: string;
+  #bytes = 0;
+  #timer: Timer | undefined;
+  #finished = false;
+  #resolve: () => void = () => {};
+  #reject: (error: CoreError) => void = () => {};
+
+  constructor(broker: Broker, owner: HttpClient, request: LeaseRequest, clock: Clock, limits: Limits) {
+    this.#broker = broker;
+    this.#request = request;
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#vhost = owner.client.vhost;
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.subscription = owner.client.subscribe(
+      request.queue,
+      { credit: request.messagesMax, tag: 'lease' },
+      { onDeliveries: (batch) => this.#take(batch), onEnd: (reason) => this.#ended(reason) },
+    );
+    const ready = this.#ready();
+    const waitMs = ready > 0 ? Math.max(request.waitMs, READ_MS) : request.waitMs;
+    if (waitMs === 0) clock.soon(() => this.finish());
+    else this.#timer = clock.after(waitMs, () => this.finish());
+  }
+
+  /** Take no more: what has been taken is the lease. */
+  finish(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#timer?.cancel();
+    this.subscription.setCredit(0);
+    this.#resolve();
+  }
+
+  #take(batch: DeliveryBatch): void {
+    const { messagesMax, onMessage } = this.#request;
+    while (!this.#finished && this.count < messagesMax && this.#bytes < this.#limits.leaseBytesMax && batch.next()) {
+      this.count++;
+      this.#bytes += batch.message.bodyEnd - batch.message.bodyStart;
+      onMessage(batch.message, batch.deliveryId, batch.redeliveries);
+    }
+    if (this.#finished || this.count === 0) return;
+    const full = this.count >= messagesMax || this.#bytes >= this.#limits.leaseBytesMax;
+    this.#timer?.cancel();
+    // Credit is set outside the callback: the broker is in the middle of handing out.
+    if (full || this.#ready() === 0) this.#clock.soon(() => this.finish());
+    else this.#timer = this.#clock.after(LINGER_MS, () => this.finish());
+  }
+
+  #ready(): number {
+    return this.#broker.admin.queue(this.#vhost, this.#request.queue)?.ready ?? 0;
+  }
+
+  #ended(reason: ErrorCode): void {
+    this.onEnd?.();
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#timer?.cancel();
+    this.#reject(new CoreError(reason, `queue ${this.#request.queue} is gone`));
+  }
+}

@@ -1,0 +1,194 @@
+/** Publishing: to a topic, to an exchange, to a queue, and many at once. A 2xx comes after the message is durable. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { CoreError, Message } from '../../../core/index.ts';
+import { bodyOf, checkText, fillMessage, type JsonPublish, PUBLISH_PROPERTIES } from '../../json-message.ts';
+import type { HttpClient, Published, Target } from '../clients.ts';
+import type { HttpContext } from '../context.ts';
+import { httpError } from '../errors.ts';
+import { readHeaders } from '../properties.ts';
+import { NAME, object, query } from '../schemas.ts';
+
+const DOT = 0x2e;
+const SLASH = 0x2f;
+/** The exchange that topics live on. */
+export const TOPIC_EXCHANGE = 'amq.topic';
+
+interface PublishQuery {
+  vhost?: string;
+  persistent?: boolean;
+  retain?: boolean;
+  mandatory?: boolean;
+}
+
+const FLAGS = {
+  persistent: { type: 'boolean' },
+  retain: { type: 'boolean' },
+  mandatory: { type: 'boolean' },
+} as const;
+
+const PUBLISHED = object({ routed: { type: 'boolean' } });
+const EMPTY = Buffer.alloc(0);
+/** `publish` fills it and the core copies it before the call returns: one is enough. */
+const view = new Message();
+
+/** Raw bodies: any content type is taken as it is. */
+export function publishRoutes(app: FastifyInstance, context: HttpContext): void {
+  const response = { 200: PUBLISHED };
+  app.post<{ Params: { '*': string }; Querystring: PublishQuery }>(
+    '/topics/*',
+    { schema: { querystring: query(FLAGS), response } },
+    (request, reply) => publishRaw(context, request, reply, topicTarget(request.params['*'])),
+  );
+  app.post<{ Params: { exchange: string; '*': string }; Querystring: PublishQuery & { separator?: string } }>(
+    '/publish/:exchange/*',
+    { schema: { querystring: query({ ...FLAGS, separator: { enum: ['.', '/'] } }), response } },
+    (request, reply) => {
+      const { exchange, '*': key } = request.params;
+      return publishRaw(context, request, reply, exchangeTarget(exchange, key, request.query.separator));
+    },
+  );
+  app.post<{ Querystring: PublishQuery & { exchange: string; key?: string; separator?: string } }>(
+    '/publish',
+    {
+      schema: {
+        querystring: {
+          ...query({ ...FLAGS, exchange: NAME, key: { type: 'string' }, separator: { enum: ['.', '/'] } }),
+          required: ['exchange'],
+        },
+        response,
+      },
+    },
+    (request, reply) => {
+      const { exchange, key, separator } = request.query;
+      return publishRaw(context, request, reply, exchangeTarget(exchange, key ?? '', separator));
+    },
+  );
+  app.post<{ Params: { queue: string }; Querystring: PublishQuery }>(
+    '/queues/:queue/messages',
+    { schema: { querystring: query(FLAGS), response } },
+    (request, reply) => {
+      request.query.mandatory = true;
+      return publishRaw(context, request, reply, queueTarget(request.params.queue));
+    },
+  );
+}
+
+/** One item of a batch: a message in JSON and where it goes. */
+interface BatchItem extends JsonPublish {
+  topic?: string;
+  exchange?: string;
+  key?: string;
+  separator?: string;
+  queue?: string;
+  mandatory?: boolean;
+}
+
+const BATCH_ITEM = {
+  ...object({
+    ...PUBLISH_PROPERTIES,
+    topic: { type: 'string' },
+    exchange: { type: 'string' },
+    key: { type: 'string' },
+    separator: { enum: ['.', '/'] },
+    queue: { type: 'string' },
+    mandatory: { type: 'boolean' },
+  }),
+  oneOf: [{ required: ['topic'] }, { required: ['exchange'] }, { required: ['queue'] }],
+};
+
+/** Bodies in JSON: many messages, one answer with a result for each. */
+export function batchRoutes(app: FastifyInstance, context: HttpContext): void {
+  const item = object({
+    routed: { type: 'boolean' },
+    error: { type: 'string' },
+    message: { type: 'string' },
+  });
+  app.post<{ Body: BatchItem[] }>(
+    '/batch',
+    {
+      schema: {
+        querystring: query(),
+        body: { type: 'array', maxItems: 10_000, items: BATCH_ITEM },
+        response: { 200: object({ confirmed: { type: 'integer' }, results: { type: 'array', items: item } }) },
+      },
+    },
+    (request) =>
+      context.withClient(request, async (client) => {
+        const results = await Promise.all(request.body.map((entry) => publishItem(context, client, entry)));
+        return { confirmed: results.filter((result) => !('error' in result)).length, results };
+      }),
+  );
+}
+
+async function publishItem(
+  context: HttpContext,
+  client: HttpClient,
+  item: BatchItem,
+): Promise<Published | { error: string; message: string }> {
+  try {
+    const body = bodyOf(item);
+    const mandatory = item.mandatory === true || item.queue !== undefined;
+    const published = await publish(context, client, targetOf(item), item, body);
+    if (mandatory && !published.routed) throw new CoreError('unroutable');
+    return published;
+  } catch (error) {
+    return httpError(error).body;
+  }
+}
+
+async function publishRaw(
+  context: HttpContext,
+  request: FastifyRequest<{ Querystring: PublishQuery }>,
+  reply: FastifyReply,
+  target: Target,
+): Promise<Published> {
+  const { persistent, retain, mandatory } = request.query;
+  const said: JsonPublish = readHeaders(request.headers);
+  if (persistent !== undefined) said.persistent = persistent;
+  if (retain !== undefined) said.retain = retain;
+  // The parser hands any body over as bytes; a request without one has none.
+  const body = Buffer.isBuffer(request.body) ? request.body : EMPTY;
+  const published = await context.withClient(request, (client) => publish(context, client, target, said, body));
+  if (mandatory === true && !published.routed) throw new CoreError('unroutable', target.key);
+  reply.header('cache-control', 'no-store');
+  return published;
+}
+
+function publish(
+  context: HttpContext,
+  client: HttpClient,
+  target: Target,
+  said: JsonPublish,
+  body: Buffer,
+): Promise<Published> {
+  return client.publish(target, view, (message) => fillMessage(message, said, body, context.options.clock.now()));
+}
+
+function targetOf(item: BatchItem): Target {
+  if (item.topic !== undefined) return topicTarget(item.topic);
+  if (item.queue !== undefined) return queueTarget(item.queue);
+  return exchangeTarget(item.exchange ?? '', item.key ?? '', item.separator);
+}
+
+/** A topic of the topic exchange. Throws `invalid-argument` for what no subscriber could be told. */
+export function topicTarget(topic: string): Target {
+  checkText(topic, 'the topic');
+  if (topic === '') throw new CoreError('invalid-argument', 'the topic is empty');
+  if (/[#+]/.test(topic)) throw new CoreError('invalid-argument', `${topic}: + and # are for subscriptions`);
+  return { exchange: TOPIC_EXCHANGE, key: topic, separator: SLASH };
+}
+
+function exchangeTarget(exchange: string, key: string, separator: string | undefined): Target {
+  checkText(key, 'the key');
+  return { exchange: exchangeOf(exchange), key, separator: separator === '/' ? SLASH : DOT };
+}
+
+function queueTarget(queue: string): Target {
+  checkText(queue, 'the queue name');
+  return { exchange: '', key: queue, separator: DOT };
+}
+
+/** The default exchange has an empty name, which no path can hold: it is called `amq.default` here. */
+export function exchangeOf(name: string): string {
+  return name === 'amq.default' ? '' : name;
+}

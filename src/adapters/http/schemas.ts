@@ -1,0 +1,138 @@
+/** JSON schemas that more than one route uses. */
+import type { Limits } from '../../core/index.ts';
+
+/** `?vhost=`, which every route under `/v1` takes. */
+export const VHOST = { vhost: { type: 'string', minLength: 1, maxLength: 255 } } as const;
+
+/** An object schema that refuses members it does not know. */
+export function object(properties: object, required: readonly string[] = []): object {
+  return { type: 'object', additionalProperties: false, required, properties };
+}
+
+/** A query string: the members given and `vhost`. */
+export function query(properties: object = {}): object {
+  return object({ ...VHOST, ...properties });
+}
+
+/** `?limit=` of a listing. */
+export function pageLimit(limits: Limits): object {
+  return { type: 'integer', minimum: 0, maximum: limits.listItemsMax, default: Math.min(1000, limits.listItemsMax) };
+}
+
+/** The query of a listing: part of the names, and a page. */
+export function listQuery(limits: Limits): object {
+  return query({
+    name: { type: 'string', maxLength: 255 },
+    limit: pageLimit(limits),
+    offset: { type: 'integer', minimum: 0, default: 0 },
+  });
+}
+
+export interface ListQuery {
+  vhost?: string;
+  name?: string;
+  limit: number;
+  offset: number;
+}
+
+/** One page of a list of named things. */
+export function page<T extends { name: string }>(all: readonly T[], asked: ListQuery): { total: number; items: T[] } {
+  const wanted = asked.name;
+  const matching = wanted === undefined ? all : all.filter((item) => item.name.includes(wanted));
+  return { total: matching.length, items: matching.slice(asked.offset, asked.offset + asked.limit) };
+}
+
+const text = { type: 'string' } as const;
+const count = { type: 'number' } as const;
+const flag = { type: 'boolean' } as const;
+const args = { type: 'object', additionalProperties: true } as const;
+
+/** Response schemas: what is not named here is not sent. */
+export const QUEUE = {
+  type: 'object',
+  properties: {
+    name: text,
+    durable: flag,
+    auto_delete: flag,
+    exclusive: flag,
+    arguments: args,
+    ready: count,
+    unsettled: count,
+    consumers: count,
+    bytes: count,
+    published: count,
+    delivered: count,
+    redelivered: count,
+    completed: count,
+  },
+} as const;
+
+export const EXCHANGE = {
+  type: 'object',
+  properties: {
+    name: text,
+    kind: text,
+    durable: flag,
+    auto_delete: flag,
+    internal: flag,
+    alternate: text,
+    arguments: args,
+    bindings: count,
+    retained: count,
+    published: count,
+  },
+} as const;
+
+export const BINDING = {
+  type: 'object',
+  properties: {
+    source: text,
+    target: object({ kind: text, name: text }),
+    key: text,
+    separator: text,
+    arguments: args,
+  },
+} as const;
+
+export const VHOST_INFO = {
+  type: 'object',
+  properties: {
+    name: text,
+    connections: count,
+    exchanges: count,
+    queues: count,
+    bindings: count,
+    messages: count,
+    bytes: count,
+    published: count,
+    unroutable: count,
+    delivered: count,
+    completed: count,
+    dropped: count,
+  },
+} as const;
+
+export const CONNECTION = {
+  type: 'object',
+  properties: {
+    id: count,
+    user: text,
+    client_id: text,
+    protocol: text,
+    peer: text,
+    vhost: text,
+    connected_at_ms: count,
+    subscriptions: count,
+    unsettled: count,
+    published: count,
+    delivered: count,
+  },
+} as const;
+
+/** A page of items. */
+export function pageOf(item: object): object {
+  return { type: 'object', properties: { total: count, items: { type: 'array', items: item } } };
+}
+
+/** A path or query member that names a queue, exchange or virtual host. */
+export const NAME = { type: 'string', minLength: 1, maxLength: 255 } as const;

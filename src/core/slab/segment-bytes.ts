@@ -1,0 +1,64 @@
+/** Live bytes by segment number: numbers grow for years, those in use lie in few neighbourhoods. */
+const CHUNK_BITS = 10;
+const CHUNK = 1 << CHUNK_BITS;
+
+interface Chunk {
+  readonly bytes: Float64Array;
+  /** Bodies counted in this chunk; at 0 it is dropped. */
+  bodies: number;
+}
+
+export class SegmentBytes {
+  readonly #chunks = new Map<number, Chunk>();
+  /** The chunk used last: mostly the next one too. */
+  #lastKey = -1;
+  #last: Chunk = { bytes: new Float64Array(0), bodies: 0 };
+  #total = 0;
+
+  /** Bytes in all segments. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Count a body in. */
+  add(segment: number, length: number): void {
+    const key = segment >>> CHUNK_BITS;
+    const chunk = key === this.#lastKey ? this.#last : this.#chunk(key);
+    chunk.bytes[segment & (CHUNK - 1)]! += length;
+    chunk.bodies++;
+    this.#total += length;
+  }
+
+  /** Count a body out that was counted in. */
+  remove(segment: number, length: number): void {
+    const key = segment >>> CHUNK_BITS;
+    const chunk = key === this.#lastKey ? this.#last : this.#chunk(key);
+    chunk.bytes[segment & (CHUNK - 1)]! -= length;
+    this.#total -= length;
+    if (--chunk.bodies > 0) return;
+    this.#chunks.delete(key);
+    this.#lastKey = -1;
+  }
+
+  /** Bytes in one segment. */
+  of(segment: number): number {
+    return this.#chunks.get(segment >>> CHUNK_BITS)?.bytes[segment & (CHUNK - 1)] ?? 0;
+  }
+
+  clear(): void {
+    this.#chunks.clear();
+    this.#lastKey = -1;
+    this.#total = 0;
+  }
+
+  #chunk(key: number): Chunk {
+    let chunk = this.#chunks.get(key);
+    if (chunk === undefined) {
+      chunk = { bytes: new Float64Array(CHUNK), bodies: 0 };
+      this.#chunks.set(key, chunk);
+    }
+    this.#lastKey = key;
+    this.#last = chunk;
+    return chunk;
+  }
+}

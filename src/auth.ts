@@ -17,8 +17,8 @@ const KEY_BYTES = 32;
 const SCRYPT_MEMORY_BYTES_MAX = 256 * 1024 * 1024;
 /** Of libuv's four threads, two stay free for the journal. */
 const HASHES_AT_ONCE = 2;
-/** Logins waiting for a hash; more are refused, and a client that means it comes again. */
-const HASHES_WAITING_MAX = 4_096;
+/** Different passwords waiting for their hash: about what can be done before the handshake times out. More are refused. */
+const HASHES_WAITING_MAX = 128;
 
 interface Hash {
   readonly parameters: ScryptOptions;
@@ -38,18 +38,17 @@ function derive(password: string, salt: Buffer, keyBytes: number, options: Scryp
 
 const base64 = (bytes: Buffer): string => bytes.toString('base64').replace(/=+$/, '');
 
-/** Hash a password for the configuration file: `$scrypt$ln=15,r=8,p=3$<salt>$<key>`, base64 without padding. */
+/** Hash a password for the configuration file: `$scrypt$15.8.3$<salt>$<key>` (log2 N, r, p; base64
+ * without padding). No character of it needs quotes in YAML. */
 export async function hashPassword(password: string): Promise<string> {
   const salt = randomBytes(SALT_BYTES);
   const key = await derive(password, salt, KEY_BYTES, parameters(COST.ln, COST.r, COST.p));
-  return `$scrypt$ln=${COST.ln},r=${COST.r},p=${COST.p}$${base64(salt)}$${base64(key)}`;
+  return `$scrypt$${COST.ln}.${COST.r}.${COST.p}$${base64(salt)}$${base64(key)}`;
 }
 
 /** Take a hash string apart. Undefined when it is none, or asks for more memory than we give. */
 export function parseHash(text: string): Hash | undefined {
-  const match = /^\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{11,})\$([A-Za-z0-9+/]{22,})$/.exec(
-    text,
-  );
+  const match = /^\$scrypt\$(\d{1,2})\.(\d{1,2})\.(\d{1,2})\$([A-Za-z0-9+/]{11,})\$([A-Za-z0-9+/]{22,})$/.exec(text);
   if (match === null) return undefined;
   const [ln, r, p] = [Number(match[1]), Number(match[2]), Number(match[3])];
   if (ln < 1 || r < 1 || p < 1 || 128 * 2 ** ln * (r + p) > SCRYPT_MEMORY_BYTES_MAX) return undefined;
@@ -107,6 +106,8 @@ export class PasswordAuthenticator implements Authenticator {
   readonly #anonymous: boolean;
   readonly #secret = randomBytes(32);
   readonly #gate = new Gate();
+  /** Checks under way by digest: connections that bring the same name and password at the same time share one. */
+  readonly #underWay = new Map<string, Promise<Login | undefined>>();
   /** What an unknown user's password is compared with, so that it takes as long as a wrong one. */
   readonly #decoy: Hash = {
     parameters: parameters(COST.ln, COST.r, COST.p),
@@ -142,20 +143,23 @@ export class PasswordAuthenticator implements Authenticator {
     }
     const known = this.#users.get(user);
     if (known?.proven !== undefined && timingSafeEqual(known.proven, digest)) return known.login;
-    if (this.#gate.full) return undefined;
-    const right = await this.#gate.run(() => this.#matches(password, known, digest));
-    return right ? known?.login : undefined;
+    const id = digest.toString('base64');
+    let check = this.#underWay.get(id);
+    if (check === undefined) {
+      if (this.#gate.full) return undefined;
+      check = this.#gate.run(() => this.#check(password, known, digest)).finally(() => this.#underWay.delete(id));
+      this.#underWay.set(id, check);
+    }
+    return check;
   }
 
-  /** Compare with the user's hash, or with the decoy; the answer for the decoy is always false. Never rejects. */
-  async #matches(password: string, known: User | undefined, digest: Buffer): Promise<boolean> {
-    // Many connections of one user wait at the gate together: the first one's proof serves them all.
-    if (known?.proven !== undefined && timingSafeEqual(known.proven, digest)) return true;
+  /** Compare with the user's hash, or with the decoy, whose answer does not count. Never rejects. */
+  async #check(password: string, known: User | undefined, digest: Buffer): Promise<Login | undefined> {
     const hash = known?.hash ?? this.#decoy;
     const key = await derive(password, hash.salt, hash.key.length, hash.parameters).catch(() => undefined);
-    if (key === undefined || known === undefined || !timingSafeEqual(key, hash.key)) return false;
+    if (key === undefined || known === undefined || !timingSafeEqual(key, hash.key)) return undefined;
     known.proven = digest;
-    return true;
+    return known.login;
   }
 
   anonymous(peer: Peer): Login | undefined {

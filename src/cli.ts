@@ -138,11 +138,12 @@ async function inspectDirectory(line: CommandLine): Promise<number> {
   const [directory, extra] = line.operands;
   if (directory === undefined || extra !== undefined)
     throw new OptionError('inspect takes one argument: the data directory');
-  const sound = true;
-  for await (const text of inspect(new NodeDisk(directory), { verify: line.verify })) {
-    process.stdout.write(`${text}\n`);
+  const lines = inspect(new NodeDisk(directory), { verify: line.verify });
+  for (;;) {
+    const step = await lines.next();
+    if (step.done === true) return step.value ? EXIT.ok : EXIT.corrupt;
+    process.stdout.write(`${step.value}\n`);
   }
-  return sound ? EXIT.ok : EXIT.corrupt;
 }
 
 /** Read a password from the terminal (unseen) or from standard input, and print its hash. */

@@ -84,6 +84,8 @@ function lineOf(document: Document, error: ErrorObject, lines: LineCounter): num
     .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
     .map((part) => (/^[0-9]+$/.test(part) ? Number(part) : part));
   if (error.keyword === 'additionalProperties') path.push(String(error.params['additionalProperty']));
+  // The key may have been spelled as its flag.
+  if (path[0] !== undefined && !document.hasIn([path[0]])) path[0] = flagOf(path[0] as OptionName);
   const node = path.length === 0 ? document.contents : document.getIn(path, true);
   const start = isNode(node) ? node.range?.[0] : undefined;
   return start === undefined ? 1 : lines.linePos(start).line;

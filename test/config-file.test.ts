@@ -1,0 +1,63 @@
+import t from 'tap';
+import { parseConfig, resolveOptions } from '../src/config-file.ts';
+import { parseCommandLine } from '../src/options.ts';
+
+const HASH = '$scrypt$15.8.3$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
+
+t.test('a whole file', async (t) => {
+  const text = `
+dataDir: data
+mqtt-port: 2883   # spelled as the flag
+guest: false
+allowedOrigins: [https://a.example]
+users:
+  - { name: ops, password: ${HASH}, administrator: true, vhosts: ['/', t] }
+limits:
+  sliceMs: 3
+`;
+  t.same(parseConfig(text, 'c.yaml'), {
+    dataDir: 'data',
+    mqttPort: 2883,
+    guest: false,
+    allowedOrigins: ['https://a.example'],
+    users: [{ name: 'ops', password: HASH, administrator: true, vhosts: ['/', 't'] }],
+    limits: { sliceMs: 3 },
+  });
+  t.same(parseConfig('', 'c.yaml'), {}, 'an empty file changes nothing');
+  t.same(parseConfig('# only a comment\n', 'c.yaml'), {});
+});
+
+t.test('what is wrong is named with its line', async (t) => {
+  const cases: [text: string, message: RegExp][] = [
+    ['host: a\nmqqtPort: 1\n', /^c\.yaml:2: there is no option "mqqtPort"$/],
+    ['host: a\n\nlimits:\n  sliceMs: 1\n  slizeMs: 2\n', /^c\.yaml:5: limits: there is no option "slizeMs"$/],
+    ['mqttPort: 70000', /^c\.yaml:1: mqttPort must be <= 65535$/],
+    ['host: a\nmqtt-port: 70000', /^c\.yaml:2: mqttPort must be <= 65535$/],
+    ['mqttPort: "1883"', /^c\.yaml:1: mqttPort must be integer$/],
+    ['\nlogLevel: loud', /^c\.yaml:2: logLevel must be one of .*info/],
+    ['users:\n  - name: a\n    password: secret\n', /^c\.yaml:3: users\.0\.password must be a hash/],
+    ['users:\n  - name: a\n', /^c\.yaml:2: users\.0 must have required property 'password'$/],
+    [`users:\n  - { name: a, password: ${HASH}, admin: true }\n`, /^c\.yaml:2: users\.0: there is no option "admin"$/],
+    ['- a\n- b\n', /^c\.yaml:1: a configuration file is a map/],
+    ['just text', /a configuration file is a map/],
+    ['host: a\nhost: b\n', /^c\.yaml:2: /],
+    ['mqtt-port: 1\nmqttPort: 2\n', /mqttPort is given twice/],
+    ['host: [a\nmqttPort: 1\n', /^c\.yaml:\d: /],
+    ['limits: { sliceMs: -1 }', /^c\.yaml:1: limits\.sliceMs must be >= 0$/],
+    ['__proto__: { guest: false }', /there is no option "__proto__"/],
+  ];
+  for (const [text, message] of cases) {
+    t.throws(() => parseConfig(text, 'c.yaml'), { name: 'OptionError', inFile: true, message }, JSON.stringify(text));
+  }
+});
+
+t.test('the file is found by flag or variable, and a missing one is an error', async (t) => {
+  const folder = t.testdir({ 'a.yaml': 'host: from-a', 'b.yaml': 'host: from-b' });
+  const a = parseCommandLine(['start', '--config', `${folder}/a.yaml`]);
+  t.equal((await resolveOptions(a, { JUNCTION_CONFIG: `${folder}/b.yaml` })).host, 'from-a');
+  t.equal((await resolveOptions(parseCommandLine(['start']), { JUNCTION_CONFIG: `${folder}/b.yaml` })).host, 'from-b');
+  await t.rejects(resolveOptions(parseCommandLine(['start', '--config', `${folder}/c.yaml`]), {}), {
+    name: 'OptionError',
+    message: /cannot read the configuration file: ENOENT/,
+  });
+});

@@ -59,7 +59,7 @@ export class BodyTable {
     page[row + SEGMENT] = segment;
     page[row + OFFSET] = offset;
     page[row + LENGTH] = length;
-    page[row + REFS] = (flags << 16) | refs;
+    page[row + REFS] = (flags << 16) | Math.min(refs, MANY_REFS);
     if (refs >= MANY_REFS) this.#setRefs(handle, refs);
     this.#bytes.add(segment, length);
     return handle;

@@ -114,7 +114,7 @@ async function runCase({ test }: Found, server: Server, strict: boolean): Promis
 function printTap(number: number, { id, verdict, result }: Outcome): void {
   const ok = verdict === 'failed' || verdict === 'closed gap' ? 'not ok' : 'ok';
   const directive =
-    verdict === 'skipped' ? ` # SKIP ${result.detail}` : verdict === 'gap' ? ' # TODO expected gap' : '';
+    verdict === 'skipped' ? ` # SKIP ${result.detail}` : verdict === 'gap' ? ' # todo expected gap' : '';
   process.stdout.write(`${ok} ${number} - ${id.replaceAll('#', '\\#')}${directive}\n`);
   if (verdict === 'failed') process.stdout.write(`${result.detail.replace(/^/gm, '  # ')}\n`);
   if (verdict === 'closed gap') process.stdout.write('  # passes now: take it out of expected-gaps.json\n');

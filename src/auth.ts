@@ -7,7 +7,7 @@
 import { createHmac, randomBytes, type ScryptOptions, scrypt, timingSafeEqual } from 'node:crypto';
 import type { Authenticator, Login } from './adapters/auth.ts';
 import type { Peer } from './adapters/connection.ts';
-import type { UserOption } from './options.ts';
+import { OptionError, type UserOption } from './options.ts';
 
 /** Parameters of new hashes: N = 2^15, r = 8, p = 3, as strong as OWASP's N = 2^17, p = 1, in a quarter of the memory. */
 const COST = { ln: 15, r: 8, p: 3 } as const;
@@ -115,13 +115,16 @@ export class PasswordAuthenticator implements Authenticator {
     key: randomBytes(KEY_BYTES),
   };
 
-  /** Throws an `Error` with one line when a user is listed twice or a hash cannot be used. */
+  /** Throws an OptionError when a user is listed twice or a hash cannot be used. */
   constructor(options: AuthOptions) {
     for (const { name, password, administrator = false, vhosts = ['/'] } of options.users) {
       const hash = parseHash(password);
-      if (this.#users.has(name)) throw new Error(`user ${JSON.stringify(name)} is listed twice`);
+      if (this.#users.has(name)) throw new OptionError(`user ${JSON.stringify(name)} is listed twice`, true);
       if (hash === undefined) {
-        throw new Error(`the password of user ${JSON.stringify(name)} is no hash made by \`junctionmq hash-password\``);
+        throw new OptionError(
+          `the password of user ${JSON.stringify(name)} is no hash made by \`junctionmq hash-password\``,
+          true,
+        );
       }
       const home = vhosts[0] === undefined || vhosts[0] === '*' ? '/' : vhosts[0];
       this.#users.set(name, {

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
-import { hashPassword } from './auth.ts';
+import { hashPassword, PasswordAuthenticator } from './auth.ts';
 import { resolveOptions } from './config-file.ts';
 import { CoreError, type ErrorCode, SystemClock } from './core/index.ts';
 import { inspect } from './core/journal/inspect.ts';
@@ -73,6 +73,7 @@ async function main(): Promise<number> {
 async function start(line: CommandLine): Promise<number> {
   const options = await resolveOptions(line, process.env);
   if (line.checkConfig) {
+    new PasswordAuthenticator(options);
     process.stdout.write('configuration is valid\n');
     return EXIT.ok;
   }

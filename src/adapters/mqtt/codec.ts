@@ -141,7 +141,10 @@ export class PacketReader {
 
   #checkFirstByte(byte: number): void {
     if (byte === this.onlyFirstByte) return;
-    throw new CoreError('protocol-violation', `the first packet must be a CONNECT, not one that begins 0x${byte.toString(16)}`);
+    throw new CoreError(
+      'protocol-violation',
+      `the first packet must be a CONNECT, not one that begins 0x${byte.toString(16)}`,
+    );
   }
 
   #tooLarge(length: number): CoreError {

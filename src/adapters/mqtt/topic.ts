@@ -24,7 +24,10 @@ export function topicKey(bytes: Buffer, start: number, end: number, limits: Limi
   if (end === start) throw new CoreError('protocol-violation', 'an empty topic [MQTT-4.7.3-1]');
   const key = new RoutingKey(utf8(bytes, start, end, 'topic'), SLASH);
   if (/[+#]/.test(key.text)) {
-    throw new CoreError('protocol-violation', `the topic ${JSON.stringify(key.text)} contains a wildcard [MQTT-3.3.2-2]`);
+    throw new CoreError(
+      'protocol-violation',
+      `the topic ${JSON.stringify(key.text)} contains a wildcard [MQTT-3.3.2-2]`,
+    );
   }
   checkLevels(key.levels.length, limits);
   return key;
@@ -43,7 +46,10 @@ export function parseFilter(text: string): Pattern {
     if (part === '+') return ANY_ONE;
     if (part === '#' && index === parts.length - 1) return ANY_MANY;
     if (/[+#]/.test(part)) {
-      throw new CoreError('protocol-violation', `misplaced wildcard in the filter ${JSON.stringify(text)} [MQTT-4.7.1-2]`);
+      throw new CoreError(
+        'protocol-violation',
+        `misplaced wildcard in the filter ${JSON.stringify(text)} [MQTT-4.7.1-2]`,
+      );
     }
     return part;
   });

@@ -20,12 +20,3 @@ export function createLog(level: LogLevel, descriptor = 1): ServerLog {
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   return (at, msg, fields) => logger[at](fields ?? {}, msg);
 }
-
-/** The same log with a method for each level. */
-export function byLevel(log: ServerLog): Record<'debug' | 'info' | 'warn', (fields: object, msg: string) => void> {
-  return {
-    debug: (fields, msg) => log('debug', msg, { ...fields }),
-    info: (fields, msg) => log('info', msg, { ...fields }),
-    warn: (fields, msg) => log('warn', msg, { ...fields }),
-  };
-}

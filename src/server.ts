@@ -15,7 +15,7 @@ import { PasswordAuthenticator } from './auth.ts';
 import { SystemClock } from './core/index.ts';
 import { NodeDisk } from './core/journal/node-disk.ts';
 import { openBroker, type RunningBroker } from './core/start.ts';
-import { byLevel, type ServerLog } from './log.ts';
+import type { ServerLog } from './log.ts';
 import type { Options } from './options.ts';
 
 export interface Ports {
@@ -111,7 +111,7 @@ async function build(start: StartOptions, closers: Closer[]): Promise<{ ports: P
   closers.push(() => running.close(), closeHttp);
 
   const common = { broker: running.broker, limits, authenticator, clock, log };
-  const mqtt = createMqttAdapter({ ...common, log: byLevel(log) });
+  const mqtt = createMqttAdapter(common);
   const amqp = createAmqpAdapter({ ...common, product: 'JunctionMQ', version });
   closers.push(async () => {
     await Promise.all([mqtt.close(), amqp.close(), ws.close()]);

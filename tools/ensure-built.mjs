@@ -92,7 +92,7 @@ function run(root, command, args) {
 function install(root) {
   const locked = existsSync(join(root, 'package-lock.json'));
   const args = [locked ? 'ci' : 'install', '--include=dev', '--no-audit', '--no-fund'];
-  const npm = process.env.npm_execpath;
+  const npm = process.env['npm_execpath'];
   return npm?.endsWith('.js') ? run(root, process.execPath, [npm, ...args]) : run(root, 'npm', args);
 }
 

@@ -283,14 +283,32 @@ export interface Admin {
   /** `owner` is needed for exclusive queues, and lets the owner see its own. Throws `already-exists`, `resource-locked`. */
   declareQueue(vhost: string, name: string, settings: QueueSettings, owner?: Client): Promise<QueueInfo>;
   /** Resolves to the number of messages deleted with it. */
-  deleteQueue(vhost: string, name: string, options?: { ifUnused?: boolean; ifEmpty?: boolean; owner?: Client }): Promise<number>;
+  deleteQueue(
+    vhost: string,
+    name: string,
+    options?: { ifUnused?: boolean; ifEmpty?: boolean; owner?: Client },
+  ): Promise<number>;
   /** Delete all ready messages; resolves to their number. */
   purgeQueue(vhost: string, name: string, owner?: Client): Promise<number>;
   queue(vhost: string, name: string): QueueInfo | undefined;
   queues(vhost: string): QueueInfo[];
 
-  bind(vhost: string, source: string, target: BindingTarget, pattern: Pattern, args: Arguments, owner?: Client): Promise<void>;
-  unbind(vhost: string, source: string, target: BindingTarget, pattern: Pattern, args: Arguments, owner?: Client): Promise<void>;
+  bind(
+    vhost: string,
+    source: string,
+    target: BindingTarget,
+    pattern: Pattern,
+    args: Arguments,
+    owner?: Client,
+  ): Promise<void>;
+  unbind(
+    vhost: string,
+    source: string,
+    target: BindingTarget,
+    pattern: Pattern,
+    args: Arguments,
+    owner?: Client,
+  ): Promise<void>;
   /** All bindings of a virtual host, or those leading to one target. */
   bindings(vhost: string, target?: BindingTarget): BindingInfo[];
 

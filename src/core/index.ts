@@ -1,11 +1,12 @@
 /** The only door for adapters (DESIGN section 4). */
-export { SystemClock } from './clock.ts';
+
 export type { Clock, Timer } from './clock.ts';
+export { SystemClock } from './clock.ts';
 export * from './door.ts';
-export { CoreError, ERRORS } from './errors.ts';
 export type { ErrorCode, Severity } from './errors.ts';
-export { LIMITS, limitsWith } from './limits.ts';
-export type { LimitName, Limits } from './limits.ts';
-export * from './message.ts';
-export { literalPattern, parseKey, parsePattern } from './exchange/pattern.ts';
+export { CoreError, ERRORS } from './errors.ts';
 export type { KeyLimits, PatternOptions } from './exchange/pattern.ts';
+export { literalPattern, parseKey, parsePattern } from './exchange/pattern.ts';
+export type { LimitName, Limits } from './limits.ts';
+export { LIMITS, limitsWith } from './limits.ts';
+export * from './message.ts';

@@ -43,7 +43,10 @@ export const LIMITS = {
   leaseBytesMax: [16 * 1024 * 1024, 'body bytes at which an HTTP lease request takes no more messages'],
   leaseWaitersMax: [10_000, 'HTTP lease requests that may wait for messages at a time'],
   httpRequestMs: [60_000, 'milliseconds a client may take to send one HTTP request'],
-  httpClientIdleMs: [60_000, 'milliseconds after the last HTTP request of a user at which its presence in the broker ends'],
+  httpClientIdleMs: [
+    60_000,
+    'milliseconds after the last HTTP request of a user at which its presence in the broker ends',
+  ],
   listItemsMax: [10_000, 'items of one page of an HTTP listing'],
   httpBodyBytesMax: [16 * 1024 * 1024, 'bytes of an HTTP request body'],
   wsFrameBytesMax: [16 * 1024 * 1024, 'bytes of a WebSocket message'],

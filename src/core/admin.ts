@@ -1,0 +1,359 @@
+/** The control plane: declare, bind, delete, purge, list. Checks and answers are here; the changes are `Vhost`'s. */
+import type { Client } from './client.ts';
+import type {
+  Admin as AdminDoor,
+  Arguments,
+  BindingInfo,
+  BindingTarget,
+  BrokerInfo,
+  Client as ClientDoor,
+  ClientInfo,
+  ExchangeInfo,
+  ExchangeSettings,
+  QueueInfo,
+  QueueSettings,
+  VhostInfo,
+} from './door.ts';
+import type { Engine } from './engine.ts';
+import { CoreError } from './errors.ts';
+import type { Exchange } from './exchange-entity.ts';
+import type { Pattern } from './message.ts';
+import type { Queue } from './queue/queue.ts';
+import { RECORD } from './records.ts';
+import { sameArguments, TlvWriter } from './tlv.ts';
+import type { Topology } from './topology.ts';
+import type { Binding, Destination, Vhost } from './vhost.ts';
+
+const RESERVED_PREFIX = 'amq.';
+
+interface DeleteQueueOptions {
+  ifUnused?: boolean;
+  ifEmpty?: boolean;
+  owner?: ClientDoor;
+}
+
+export class Admin implements AdminDoor {
+  readonly #engine: Engine;
+  readonly #topology: Topology;
+  readonly #clients: ReadonlyMap<number, Client>;
+
+  constructor(topology: Topology, clients: ReadonlyMap<number, Client>) {
+    this.#engine = topology.engine;
+    this.#topology = topology;
+    this.#clients = clients;
+  }
+
+  // ---- Virtual hosts ----------------------------------------------------------------------------------------------
+
+  async createVhost(name: string): Promise<void> {
+    this.#checkName(name, 'virtual host');
+    if (!this.#topology.vhosts.has(name)) this.addVhost(name);
+    await this.#engine.whenDurable();
+  }
+
+  /** Make a virtual host and write it down. */
+  addVhost(name: string): Vhost {
+    const id = this.#topology.nextId();
+    const record = new TlvWriter().u32(id).text(name);
+    this.#log(RECORD.vhostCreate, record);
+    return this.#topology.addVhost(id, name);
+  }
+
+  async deleteVhost(name: string): Promise<void> {
+    const vhost = this.#vhost(name);
+    for (const client of [...vhost.clients]) client.closeBy('not-found', `virtual host '${name}' was deleted`);
+    for (const queue of [...vhost.queues.values()]) vhost.deleteQueue(queue);
+    this.#log(RECORD.vhostDelete, new TlvWriter().u32(vhost.id));
+    this.#topology.removeVhost(vhost);
+    await this.#engine.whenDurable();
+  }
+
+  vhosts(): VhostInfo[] {
+    return [...this.#topology.vhosts.values()].map(vhostInfo);
+  }
+
+  // ---- Exchanges --------------------------------------------------------------------------------------------------
+
+  async declareExchange(vhostName: string, name: string, settings: ExchangeSettings): Promise<void> {
+    const vhost = this.#vhost(vhostName);
+    const known = vhost.router.get(name);
+    if (known !== undefined) {
+      checkSameExchange(known, settings);
+    } else {
+      this.#checkName(name, 'exchange');
+      if (name.startsWith(RESERVED_PREFIX))
+        throw new CoreError('access-refused', `names that start with '${RESERVED_PREFIX}' are reserved`);
+      const { exchangesPerVhostMax } = this.#engine.limits;
+      if (vhost.router.size >= exchangesPerVhostMax) {
+        throw new CoreError('limit-exceeded', `${exchangesPerVhostMax} exchanges in virtual host '${vhostName}'`);
+      }
+      vhost.declareExchange(name, settings);
+    }
+    if (settings.durable) await this.#engine.whenDurable();
+  }
+
+  async deleteExchange(vhostName: string, name: string, options: { ifUnused?: boolean } = {}): Promise<void> {
+    const vhost = this.#vhost(vhostName);
+    const exchange = exchangeOf(vhost, name);
+    if (exchange.predeclared) throw new CoreError('access-refused', `exchange '${name}' belongs to the broker`);
+    if (options.ifUnused === true && vhost.router.bindingCount(exchange) > 0) {
+      throw new CoreError('in-use', `exchange '${name}' has bindings`);
+    }
+    vhost.deleteExchange(exchange);
+    await this.#engine.whenDurable();
+  }
+
+  exchange(vhostName: string, name: string): ExchangeInfo | undefined {
+    const vhost = this.#vhost(vhostName);
+    const exchange = vhost.router.get(name);
+    return exchange === undefined ? undefined : exchangeInfo(vhost, exchange);
+  }
+
+  exchanges(vhostName: string): ExchangeInfo[] {
+    const vhost = this.#vhost(vhostName);
+    return [...vhost.router.exchanges()].map((exchange) => exchangeInfo(vhost, exchange));
+  }
+
+  // ---- Queues -----------------------------------------------------------------------------------------------------
+
+  async declareQueue(vhostName: string, name: string, settings: QueueSettings, owner?: ClientDoor): Promise<QueueInfo> {
+    const vhost = this.#vhost(vhostName);
+    const client = owner as Client | undefined;
+    let queue = vhost.queues.get(name);
+    if (queue !== undefined) {
+      vhost.queueFor(name, client);
+      checkSameQueue(queue, settings);
+    } else {
+      this.#checkName(name, 'queue');
+      if (settings.exclusive && client === undefined) {
+        throw new CoreError('invalid-argument', 'an exclusive queue needs a client to belong to');
+      }
+      const { queuesPerVhostMax } = this.#engine.limits;
+      if (vhost.queues.size >= queuesPerVhostMax) {
+        throw new CoreError('limit-exceeded', `${queuesPerVhostMax} queues in virtual host '${vhostName}'`);
+      }
+      queue = vhost.declareQueue(name, settings, client);
+    }
+    const info = queueInfo(queue);
+    if (queue.logged) await this.#engine.whenDurable();
+    return info;
+  }
+
+  async deleteQueue(vhostName: string, name: string, options: DeleteQueueOptions = {}): Promise<number> {
+    const vhost = this.#vhost(vhostName);
+    const queue = vhost.queueFor(name, options.owner as Client | undefined);
+    if (options.ifUnused === true && queue.consumers.count > 0)
+      throw new CoreError('in-use', `queue '${name}' has consumers`);
+    if (options.ifEmpty === true && queue.ready + queue.unsettled > 0) {
+      throw new CoreError('not-empty', `queue '${name}' holds ${queue.ready + queue.unsettled} messages`);
+    }
+    const count = queue.ready;
+    vhost.deleteQueue(queue);
+    if (queue.logged) await this.#engine.whenDurable();
+    return count;
+  }
+
+  async purgeQueue(vhostName: string, name: string, owner?: ClientDoor): Promise<number> {
+    const queue = this.#vhost(vhostName).queueFor(name, owner as Client | undefined);
+    const { count, done } = queue.purge();
+    await done;
+    this.#engine.flushSettlements();
+    if (queue.logged) await this.#engine.whenDurable();
+    return count;
+  }
+
+  queue(vhostName: string, name: string): QueueInfo | undefined {
+    const queue = this.#vhost(vhostName).queues.get(name);
+    return queue === undefined ? undefined : queueInfo(queue);
+  }
+
+  queues(vhostName: string): QueueInfo[] {
+    return [...this.#vhost(vhostName).queues.values()].map(queueInfo);
+  }
+
+  // ---- Bindings ---------------------------------------------------------------------------------------------------
+
+  async bind(
+    vhostName: string,
+    source: string,
+    target: BindingTarget,
+    pattern: Pattern,
+    args: Arguments,
+    owner?: ClientDoor,
+  ): Promise<void> {
+    const vhost = this.#vhost(vhostName);
+    const exchange = exchangeOf(vhost, source);
+    if (source === '') throw new CoreError('access-refused', 'the default exchange cannot be bound');
+    const { bindingsPerVhostMax } = this.#engine.limits;
+    if (vhost.router.bindings >= bindingsPerVhostMax) {
+      throw new CoreError('limit-exceeded', `${bindingsPerVhostMax} bindings in virtual host '${vhostName}'`);
+    }
+    vhost.bind(exchange, this.#target(vhost, target, owner), pattern, args);
+    await this.#engine.whenDurable();
+  }
+
+  async unbind(
+    vhostName: string,
+    source: string,
+    target: BindingTarget,
+    pattern: Pattern,
+    args: Arguments,
+    owner?: ClientDoor,
+  ): Promise<void> {
+    const vhost = this.#vhost(vhostName);
+    const exchange = exchangeOf(vhost, source);
+    if (source === '') throw new CoreError('access-refused', 'the default exchange cannot be unbound');
+    const to = this.#target(vhost, target, owner);
+    if (to.kind !== 'tap') vhost.unbind(exchange, to.target, pattern, args);
+    await this.#engine.whenDurable();
+  }
+
+  bindings(vhostName: string, target?: BindingTarget): BindingInfo[] {
+    const vhost = this.#vhost(vhostName);
+    if (target === undefined) {
+      return [...vhost.router.exchanges()].flatMap((exchange) =>
+        vhost.router.bindingsFrom(exchange).flatMap(bindingInfo),
+      );
+    }
+    const to = target.kind === 'queue' ? vhost.queues.get(target.name) : vhost.router.get(target.name);
+    return to === undefined ? [] : vhost.router.bindingsTo(to).flatMap(bindingInfo);
+  }
+
+  #target(vhost: Vhost, target: BindingTarget, owner: ClientDoor | undefined): Destination {
+    if (target.kind === 'queue')
+      return { kind: 'queue', target: vhost.queueFor(target.name, owner as Client | undefined) };
+    if (target.name === '') throw new CoreError('access-refused', 'the default exchange cannot be bound');
+    return { kind: 'exchange', target: exchangeOf(vhost, target.name) };
+  }
+
+  // ---- The rest ---------------------------------------------------------------------------------------------------
+
+  clients(vhost?: string): ClientInfo[] {
+    const all = [...this.#clients.values()];
+    return all.filter((client) => vhost === undefined || client.vhost === vhost).map((client) => client.info());
+  }
+
+  closeClient(id: number, detail: string): void {
+    const client = this.#clients.get(id);
+    if (client === undefined) throw new CoreError('not-found', `client ${id}`);
+    client.closeBy('stopping', detail);
+  }
+
+  retainedKeys(vhostName: string, exchange: string, pattern?: Pattern): string[] {
+    return exchangeOf(this.#vhost(vhostName), exchange)
+      .retained(pattern)
+      .map((entry) => entry.key.text);
+  }
+
+  info(): BrokerInfo {
+    const { journal, bodies, blockedBy } = this.#engine;
+    return {
+      journal: { ...journal.figures(), liveBytes: bodies.logged.totalBytes },
+      volatileBytes: bodies.arena.liveBytes,
+      blockedBy,
+      connections: this.#clients.size,
+    };
+  }
+
+  #vhost(name: string): Vhost {
+    const vhost = this.#topology.vhosts.get(name);
+    if (vhost === undefined) throw new CoreError('not-found', `virtual host '${name}'`);
+    return vhost;
+  }
+
+  #checkName(name: string, what: string): void {
+    const { nameBytesMax } = this.#engine.limits;
+    const bytes = Buffer.byteLength(name);
+    if (bytes === 0) throw new CoreError('invalid-argument', `the name of a ${what} is empty`);
+    if (bytes > nameBytesMax)
+      throw new CoreError('invalid-argument', `the name of a ${what} has ${bytes} bytes; ${nameBytesMax} are allowed`);
+  }
+
+  #log(type: number, record: TlvWriter): void {
+    const at = this.#engine.journal.append(type, record.length);
+    record.copyTo(this.#engine.journal.bytes, at);
+    this.#engine.wrote();
+  }
+}
+
+function exchangeOf(vhost: Vhost, name: string): Exchange {
+  const exchange = vhost.router.get(name);
+  if (exchange === undefined) throw new CoreError('not-found', `exchange '${name}' in virtual host '${vhost.name}'`);
+  return exchange;
+}
+
+function checkSameExchange(known: Exchange, wanted: ExchangeSettings): void {
+  const { settings, name } = known;
+  for (const field of ['kind', 'durable', 'autoDelete', 'internal', 'alternate'] as const) {
+    if (settings[field] !== wanted[field]) {
+      throw new CoreError('already-exists', `exchange '${name}' has ${field} ${settings[field]}, not ${wanted[field]}`);
+    }
+  }
+  if (!sameArguments(settings.arguments, wanted.arguments)) {
+    throw new CoreError('already-exists', `exchange '${name}' has other arguments`);
+  }
+}
+
+function checkSameQueue(known: Queue, wanted: QueueSettings): void {
+  const { settings, name } = known;
+  for (const field of ['durable', 'autoDelete', 'exclusive'] as const) {
+    if (settings[field] !== wanted[field]) {
+      throw new CoreError('already-exists', `queue '${name}' has ${field} ${settings[field]}, not ${wanted[field]}`);
+    }
+  }
+  if (!sameArguments(settings.arguments, wanted.arguments)) {
+    throw new CoreError('already-exists', `queue '${name}' has other arguments`);
+  }
+}
+
+function queueInfo(queue: Queue): QueueInfo {
+  const { name, settings, ready, unsettled, bytes, published, delivered, redelivered, completed, consumers } = queue;
+  return {
+    name,
+    ...settings,
+    ready,
+    unsettled,
+    consumers: consumers.count,
+    bytes,
+    published,
+    delivered,
+    redelivered,
+    completed,
+  };
+}
+
+function exchangeInfo(vhost: Vhost, exchange: Exchange): ExchangeInfo {
+  const bindings = vhost.router.bindingCount(exchange);
+  return {
+    name: exchange.name,
+    ...exchange.settings,
+    bindings,
+    retained: exchange.retainedCount,
+    published: exchange.published,
+  };
+}
+
+function bindingInfo(binding: Binding): BindingInfo[] {
+  if (binding.kind === 'tap') return [];
+  const target = { kind: binding.kind, name: binding.target.name };
+  return [{ source: binding.source.name, target, pattern: binding.pattern, arguments: binding.arguments }];
+}
+
+function vhostInfo(vhost: Vhost): VhostInfo {
+  let messages = 0;
+  let bytes = 0;
+  for (const queue of vhost.queues.values()) {
+    messages += queue.ready + queue.unsettled;
+    bytes += queue.bytes;
+  }
+  return {
+    name: vhost.name,
+    connections: vhost.clients.size,
+    exchanges: vhost.router.size,
+    queues: vhost.queues.size,
+    bindings: vhost.router.bindings,
+    messages,
+    bytes,
+    ...vhost.counters,
+  };
+}

@@ -1,0 +1,46 @@
+/** Work that would hold up the event loop if done at once, done in slices of at most `limits.sliceMs`. */
+import type { Clock } from './clock.ts';
+
+/** A job yields between steps of some tens of microseconds. */
+export type Job = Generator<void, void, undefined>;
+
+export class Background {
+  readonly #clock: Clock;
+  readonly #sliceMs: number;
+  readonly #jobs: { job: Job; done: () => void }[] = [];
+  #running = false;
+
+  constructor(clock: Clock, sliceMs: number) {
+    this.#clock = clock;
+    this.#sliceMs = sliceMs;
+  }
+
+  /** No job is under way. */
+  get idle(): boolean {
+    return this.#jobs.length === 0;
+  }
+
+  /** Run `job` after those before it; the first slice at once. Resolves when it has ended. */
+  run(job: Job): Promise<void> {
+    return new Promise((resolve) => {
+      this.#jobs.push({ job, done: resolve });
+      if (!this.#running) this.#slice();
+    });
+  }
+
+  readonly #slice = (): void => {
+    const until = this.#clock.monotonic() + this.#sliceMs;
+    this.#running = true;
+    for (let next = this.#jobs[0]; next !== undefined; next = this.#jobs[0]) {
+      while (!next.job.next().done) {
+        if (this.#clock.monotonic() >= until) {
+          this.#clock.soon(this.#slice);
+          return;
+        }
+      }
+      this.#jobs.shift();
+      next.done();
+    }
+    this.#running = false;
+  };
+}

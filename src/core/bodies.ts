@@ -1,0 +1,126 @@
+/**
+ * Where message bodies are. Logged ones lie in the journal, the others in the arena (or, when that is full, in the journal
+ * too, unsynced and forgotten by a restart). A queue entry holds a row number and a bit that says of which table.
+ */
+
+import type { Background, Job } from './background.ts';
+import { readU32, writeU32 } from './bytes.ts';
+import type { BodyRef, Journal, LiveBodies, Located } from './journal/journal.ts';
+import type { Limits } from './limits.ts';
+import type { Message } from './message.ts';
+import { RECORD } from './records.ts';
+import { ARENA_SEGMENT, Arena } from './slab/arena.ts';
+import type { BodyTable } from './slab/body-table.ts';
+import { IndexSlab } from './slab/index-slab.ts';
+import type { Template } from './stored-message.ts';
+
+/** Bit of an entry's info: its body row is in the transient table. */
+export const TRANSIENT_BODY = 1 << 24;
+
+/** In the arena the serial number of the message stands before its stored form: chunks are reused, so places are no ids. */
+const SERIAL_BYTES = 8;
+
+export class Bodies {
+  /** Rows of logged bodies: what a checkpoint holds. References are counted by entries of logged queues and last values. */
+  readonly logged: BodyTable;
+  readonly transient: BodyTable;
+  /** Pages and rings of what a restart keeps, and of what it forgets. */
+  readonly loggedIndex = new IndexSlab({ tracked: true });
+  readonly transientIndex = new IndexSlab({ tracked: false });
+  readonly arena = new Arena();
+  /** Set when recovery has opened it. */
+  journal!: Journal;
+  readonly #bytesMax: number;
+  /** Result of `locate`. */
+  readonly located: Located = { bytes: Buffer.alloc(0), start: 0 };
+  #serial = 0;
+
+  constructor(limits: Limits) {
+    this.logged = this.loggedIndex.bodies;
+    this.transient = this.transientIndex.bodies;
+    this.#bytesMax = limits.volatileBytesMax;
+  }
+
+  /** A number for a message that no other has in this process. Negative, as places in the journal are positive. */
+  nextId(): number {
+    return -++this.#serial;
+  }
+
+  /** Keep a body that need not survive, for `refs` entries. Answers the row in the transient table. */
+  addTransient(template: Template, message: Message, receivedAtMs: number, refs: number): number {
+    const length = template.lengthOf(message);
+    const arena = this.arena;
+    // Chunks that few old bodies hold on to count twice as mildly as live bytes, and are bounded all the same.
+    const full = arena.liveBytes + length > this.#bytesMax || arena.heldBytes > this.#bytesMax * 2;
+    if (full) return this.#spill(template, message, receivedAtMs, refs, length);
+    arena.allocate(length + SERIAL_BYTES);
+    const segment = arena.segment;
+    const offset = arena.offset;
+    const bytes = arena.bytes(segment);
+    const serial = ++this.#serial;
+    writeU32(bytes, offset, serial);
+    writeU32(bytes, offset + 4, Math.floor(serial / 0x1_0000_0000));
+    template.write(message, receivedAtMs, bytes, offset + SERIAL_BYTES);
+    return this.transient.add(segment, offset + SERIAL_BYTES, length, refs, 0);
+  }
+
+  #spill(template: Template, message: Message, receivedAtMs: number, refs: number, length: number): number {
+    const journal = this.journal;
+    const at = journal.append(RECORD.spill, length);
+    template.write(message, receivedAtMs, journal.bytes, at);
+    return this.transient.add(journal.segment, journal.offset, length, refs, 0);
+  }
+
+  table(info: number): BodyTable {
+    return (info & TRANSIENT_BODY) === 0 ? this.logged : this.transient;
+  }
+
+  /** Give up one reference. */
+  release(row: number, info: number): void {
+    if ((info & TRANSIENT_BODY) === 0) {
+      this.logged.release(row);
+      return;
+    }
+    const table = this.transient;
+    const segment = table.segment(row);
+    const length = table.length(row);
+    if (table.release(row) && segment >= ARENA_SEGMENT) this.arena.release(segment, length + SERIAL_BYTES);
+  }
+
+  /** Find a body in memory: true fills `located`. */
+  locate(segment: number, offset: number): boolean {
+    if (segment < ARENA_SEGMENT) return this.journal.locate(segment, offset, this.located);
+    this.located.bytes = this.arena.bytes(segment);
+    this.located.start = offset;
+    return true;
+  }
+
+  /** Number of the message whose body is at this place: the same for all its deliveries, and no other's. */
+  idOf(segment: number, offset: number): number {
+    if (segment < ARENA_SEGMENT) return segment * 0x1_0000_0000 + offset;
+    const bytes = this.arena.bytes(segment);
+    return -(readU32(bytes, offset - SERIAL_BYTES) + readU32(bytes, offset - 4) * 0x1_0000_0000);
+  }
+
+  /** What the journal's compaction asks; its scans run in the background. */
+  liveBodies(background: Background): LiveBodies {
+    return {
+      bytes: (segment) => this.logged.liveBytes(segment) + this.transient.liveBytes(segment),
+      refs: async (segments) => {
+        const found: BodyRef[][] = [];
+        for (const table of [this.logged, this.transient]) await background.run(collect(table.refsIn(segments), found));
+        return merged(found[0] ?? [], found[1] ?? []);
+      },
+    };
+  }
+}
+
+function* collect(scan: Generator<undefined, BodyRef[], undefined>, found: BodyRef[][]): Job {
+  found.push(yield* scan);
+}
+
+/** Two sorted lists as one. */
+function merged(a: BodyRef[], b: BodyRef[]): BodyRef[] {
+  if (b.length === 0) return a;
+  return [...a, ...b].sort((x, y) => x.segment - y.segment || x.offset - y.offset);
+}

@@ -1,0 +1,252 @@
+/**
+ * What queues, producers and subscriptions share: the stores, the journal, and the broker's own turn. Work is collected
+ * while sockets are read and done once at the end of the turn of the event loop, or when a group commit is durable: that is
+ * where batches form (DESIGN section 8). Nothing here recurses, and no turn takes much longer than `limits.sliceMs`.
+ */
+import { Background } from './background.ts';
+import { Bodies } from './bodies.ts';
+import type { Clock } from './clock.ts';
+import { CoreError } from './errors.ts';
+import type { Journal, JournalHandlers } from './journal/journal.ts';
+import type { Limits } from './limits.ts';
+import type { Format, Message } from './message.ts';
+import { Message as MessageView } from './message.ts';
+import type { Producer } from './producer.ts';
+import type { Queue } from './queue/queue.ts';
+import type { Log } from './start.ts';
+
+/** Deliveries of one queue before the next queue has its turn. */
+const DELIVERIES_PER_VISIT = 256;
+const VISITS_PER_TURN_MAX = 4096;
+
+interface Waiter {
+  readonly batch: number;
+  readonly done: () => void;
+}
+
+export class Engine implements JournalHandlers {
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly log: Log;
+  readonly bodies: Bodies;
+  readonly background: Background;
+  readonly formats: (Format | undefined)[] = [];
+  /** The view all deliveries are shown through: one at a time, valid until the next. */
+  readonly view: Message = new MessageView();
+  journal!: Journal;
+  /** Bytes that queues hold in read-ahead windows. */
+  readAheadBytes = 0;
+  /** Journal bytes taken from publishers since the alarm in force began. */
+  takenInAlarm = 0;
+  /** Counts checkpoints: TARGETSET records before the newest one are not replayed, and must be written again. */
+  targetSetGeneration = 0;
+  /** The alarm in force. */
+  blockedBy: string | undefined;
+  /** Set when the journal stopped: nothing more is promised to anybody. */
+  failure: Error | undefined;
+  onFailure: ((error: Error) => void) | undefined;
+
+  readonly #ready: Queue[] = [];
+  #readyHead = 0;
+  #awaitingQueues: Queue[] = [];
+  #awaitingProducers: Producer[] = [];
+  #confirmable: Producer[] = [];
+  #paused = new Set<Producer>();
+  #settling: Queue[] = [];
+  #waiters: Waiter[] = [];
+  #waiterHead = 0;
+  #turnAsked = false;
+  #targetSets = 0;
+  /** Batch of the newest record. */
+  #lastWritten = 0;
+  #now = 0;
+
+  constructor(clock: Clock, limits: Limits, log: Log) {
+    this.clock = clock;
+    this.limits = limits;
+    this.log = log;
+    this.bodies = new Bodies(limits);
+    this.background = new Background(clock, limits.sliceMs);
+  }
+
+  /** Take the opened journal into use. */
+  attach(journal: Journal): void {
+    this.journal = journal;
+    this.bodies.journal = journal;
+  }
+
+  /** Wall-clock milliseconds, read once a turn. */
+  now(): number {
+    if (this.#now === 0) {
+      this.#now = this.clock.now();
+      this.askTurn();
+    }
+    return this.#now;
+  }
+
+  // ---- What the turn has to do ------------------------------------------------------------------------------------
+
+  askTurn(): void {
+    if (this.#turnAsked) return;
+    this.#turnAsked = true;
+    this.clock.soon(this.#turn);
+  }
+
+  /** A queue may have something to deliver. */
+  wake(queue: Queue): void {
+    if (queue.awake) return;
+    queue.awake = true;
+    this.#ready.push(queue);
+    this.askTurn();
+  }
+
+  /** A queue holds entries that become deliverable when the open batch is durable. */
+  awaitQueue(queue: Queue): void {
+    this.#awaitingQueues.push(queue);
+  }
+
+  /** A producer waits for confirms of batches. */
+  awaitProducer(producer: Producer): void {
+    this.#awaitingProducers.push(producer);
+  }
+
+  /** A producer has confirms to give that nothing holds back. */
+  confirmSoon(producer: Producer): void {
+    this.#confirmable.push(producer);
+    this.askTurn();
+  }
+
+  /** A producer was told to pause. */
+  pause(producer: Producer): void {
+    this.#paused.add(producer);
+  }
+
+  forget(producer: Producer): void {
+    this.#paused.delete(producer);
+  }
+
+  /** A queue has settlements to log. */
+  settling(queue: Queue): void {
+    this.#settling.push(queue);
+    this.askTurn();
+  }
+
+  /** Call `done` when everything logged or collected up to now is durable; at once when it is. */
+  afterDurable(done: () => void): void {
+    this.flushSettlements();
+    if (this.#lastWritten <= this.journal.durableBatch) done();
+    else this.#waiters.push({ batch: this.#lastWritten, done });
+  }
+
+  /** Resolves when everything logged up to now is durable. For the control plane. */
+  whenDurable(): Promise<void> {
+    const batch = this.#lastWritten;
+    return batch <= this.journal.durableBatch ? Promise.resolve() : this.journal.whenDurable(batch);
+  }
+
+  /** To be called after every `journal.append`: answers the batch the record is in. */
+  wrote(): number {
+    this.#lastWritten = this.journal.openBatch;
+    return this.#lastWritten;
+  }
+
+  /** Put what queues have collected into the open batch. */
+  flushSettlements(): void {
+    if (this.#settling.length === 0) return;
+    const settling = this.#settling;
+    this.#settling = [];
+    for (const queue of settling) queue.logSettlements();
+  }
+
+  // ---- The turn ---------------------------------------------------------------------------------------------------
+
+  readonly #turn = (): void => {
+    this.#turnAsked = false;
+    this.#now = 0;
+    if (this.failure !== undefined) return;
+    const confirmable = this.#confirmable;
+    if (confirmable.length > 0) {
+      this.#confirmable = [];
+      for (const producer of confirmable) producer.confirmAtOnce();
+    }
+    this.#dispatch();
+    // While a commit is under way, settlements wait for its end: more of them make one record then.
+    if (this.#lastWritten <= this.journal.durableBatch) this.flushSettlements();
+  };
+
+  #dispatch(): void {
+    const until = this.clock.monotonic() + this.limits.sliceMs;
+    const ready = this.#ready;
+    for (let visits = 1; this.#readyHead < ready.length; visits++) {
+      const queue = ready[this.#readyHead++] as Queue;
+      queue.awake = false;
+      if (queue.dispatch(DELIVERIES_PER_VISIT)) this.wake(queue);
+      // Reading the clock costs as much as a delivery: do it now and then. The count bounds a turn on a clock that stands.
+      if ((visits & 7) === 0 && (visits >= VISITS_PER_TURN_MAX || this.clock.monotonic() >= until)) break;
+    }
+    if (this.#readyHead < ready.length) {
+      if (this.#readyHead > 1024) ready.splice(0, this.#readyHead);
+      else return this.askTurn();
+    } else {
+      ready.length = 0;
+    }
+    this.#readyHead = 0;
+    if (ready.length > 0) this.askTurn();
+  }
+
+  // ---- What the journal tells -------------------------------------------------------------------------------------
+
+  onSeal(): void {
+    this.flushSettlements();
+  }
+
+  onDurable(batch: number): void {
+    this.#awaitingQueues = this.#awaitingQueues.filter((queue) => queue.becameDurable(batch));
+    const producers = this.#awaitingProducers;
+    this.#awaitingProducers = [];
+    for (const producer of producers) {
+      if (producer.becameDurable(batch)) this.#awaitingProducers.push(producer);
+    }
+    while (this.#waiterHead < this.#waiters.length) {
+      const waiter = this.#waiters[this.#waiterHead] as Waiter;
+      if (waiter.batch > batch) break;
+      this.#waiterHead++;
+      waiter.done();
+    }
+    if (this.#waiterHead === this.#waiters.length) {
+      this.#waiters.length = 0;
+      this.#waiterHead = 0;
+    }
+    if (this.#settling.length > 0) this.askTurn();
+  }
+
+  onFailed(error: Error): void {
+    this.failure = error;
+    this.log('error', 'the journal stopped', { error: error.message });
+    this.onFailure?.(error);
+  }
+
+  onRelieved(): void {
+    if (this.blockedBy === undefined) this.drain();
+  }
+
+  /** A message comes in during an alarm: it was read before its publisher was told. Throws when too many were. */
+  takeInAlarm(length: number): void {
+    if (this.takenInAlarm + length > this.limits.unconfirmedBytesMax) {
+      throw new CoreError('publishing-blocked', this.blockedBy);
+    }
+    this.takenInAlarm += length;
+  }
+
+  /** A number for a TARGETSET record. */
+  nextTargetSet(): number {
+    return ++this.#targetSets;
+  }
+
+  /** Let paused publishers go on. */
+  drain(): void {
+    const paused = this.#paused;
+    this.#paused = new Set();
+    for (const producer of paused) producer.drained();
+  }
+}

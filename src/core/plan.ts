@@ -1,0 +1,63 @@
+/**
+ * What publishing needs to know of a route: its queues split by whether they are logged. Made once a route, shared by all
+ * producers, and dropped with the route when the topology changes.
+ */
+import type { Engine } from './engine.ts';
+import type { Route } from './exchange/router.ts';
+import type { Queue } from './queue/queue.ts';
+import { INLINE_TARGETS_MAX, RECORD } from './records.ts';
+import type { Tap } from './tap.ts';
+
+/** Written into records as a number of 16 bits. */
+const INLINE_ALWAYS_MAX = 0xffff;
+
+export class Plan {
+  /** `Route.version`. */
+  readonly version: number;
+  readonly queues: readonly Queue[];
+  readonly taps: readonly Tap[];
+  readonly logged: readonly Queue[];
+  readonly transient: readonly Queue[];
+  readonly #namesTargets: boolean;
+  #set = 0;
+  #setGeneration = -1;
+
+  constructor(route: Route<Queue, Tap>) {
+    this.version = route.version;
+    this.queues = route.queues;
+    this.taps = route.taps;
+    this.logged = route.queues.filter((queue) => queue.logged);
+    this.transient = route.queues.filter((queue) => !queue.logged);
+    const inlineMax = route.version < 0 ? INLINE_ALWAYS_MAX : INLINE_TARGETS_MAX;
+    this.#namesTargets = this.logged.length > inlineMax;
+  }
+
+  /** The TARGETSET that names the logged queues, written now if the log since the last checkpoint has none; 0 when they are
+   *  few enough to be written into each record. */
+  targetSet(engine: Engine): number {
+    if (!this.#namesTargets) return 0;
+    if (this.#setGeneration === engine.targetSetGeneration) return this.#set;
+    const set = engine.nextTargetSet();
+    const { journal } = engine;
+    const at = journal.append(RECORD.targetSet, 4 + this.logged.length * 4);
+    journal.bytes.writeUInt32LE(set, at);
+    for (let n = 0; n < this.logged.length; n++)
+      journal.bytes.writeUInt32LE((this.logged[n] as Queue).id, at + 4 + n * 4);
+    engine.wrote();
+    this.#set = set;
+    this.#setGeneration = engine.targetSetGeneration;
+    return set;
+  }
+}
+
+const plans = new WeakMap<Route<Queue, Tap>, Plan>();
+
+/** The plan of a route. */
+export function planOf(route: Route<Queue, Tap>): Plan {
+  let plan = plans.get(route);
+  if (plan === undefined) {
+    plan = new Plan(route);
+    plans.set(route, plan);
+  }
+  return plan;
+}

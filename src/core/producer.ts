@@ -1,0 +1,267 @@
+/**
+ * Publishing: from an address straight to taps, journal and queues. The route of an address is worked out once and kept
+ * until the topology changes; a message costs one copy of its bytes and no object.
+ */
+import { strict as assert } from 'node:assert';
+import { TRANSIENT_BODY } from './bodies.ts';
+import { writeU32 } from './bytes.ts';
+import type { Client } from './client.ts';
+import { type Address, CONFIRM, MANDATORY, type Producer as ProducerDoor, type ProducerHandlers } from './door.ts';
+import type { Engine } from './engine.ts';
+import { CoreError } from './errors.ts';
+import type { Exchange } from './exchange-entity.ts';
+import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type RoutingKey } from './message.ts';
+import { type Plan, planOf } from './plan.ts';
+import type { Queue } from './queue/queue.ts';
+import { PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD } from './records.ts';
+import { Template } from './stored-message.ts';
+import type { Tap } from './tap.ts';
+import type { Vhost } from './vhost.ts';
+
+/** An address with what is known of its route. */
+class Target implements Address {
+  readonly key: RoutingKey;
+  readonly template: Template;
+  resolved: Exchange;
+  plan: Plan | undefined;
+
+  constructor(exchange: Exchange, key: RoutingKey, client: Client) {
+    this.resolved = exchange;
+    this.key = key;
+    this.template = new Template(exchange.name, key, client.identity.user, client.identity.clientId);
+  }
+
+  get exchange(): string {
+    return this.resolved.name;
+  }
+}
+
+export class Producer implements ProducerDoor {
+  readonly #engine: Engine;
+  readonly #vhost: Vhost;
+  readonly #client: Client;
+  readonly #handlers: ProducerHandlers;
+  readonly #lengthMax: number;
+  #closed = false;
+  /** Publishes that asked for a confirm, and those confirmed. */
+  #asked = 0;
+  #confirmed = 0;
+  /** Confirms that nothing holds back, to be given at the end of the turn. */
+  #atOnce = 0;
+  /** Batches awaited, and the number of the last publish that each confirms. */
+  readonly #batches: number[] = [];
+  readonly #upTo: number[] = [];
+
+  constructor(client: Client, handlers: ProducerHandlers) {
+    this.#engine = client.engine;
+    this.#vhost = client.home;
+    this.#client = client;
+    this.#handlers = handlers;
+    this.#lengthMax = client.engine.limits.messageBytesMax;
+  }
+
+  address(exchange: string, key: RoutingKey): Address {
+    const { limits } = this.#engine;
+    if (key.bytes.length > limits.routingKeyBytesMax || key.levels.length > limits.routingKeyLevelsMax) {
+      throw new CoreError('invalid-argument', 'the routing key has too many bytes or levels');
+    }
+    return new Target(this.#exchange(exchange), key, this.#client);
+  }
+
+  #exchange(name: string): Exchange {
+    const exchange = this.#vhost.router.get(name);
+    if (exchange === undefined)
+      throw new CoreError('not-found', `exchange '${name}' in virtual host '${this.#vhost.name}'`);
+    if (exchange.settings.internal) throw new CoreError('access-refused', `exchange '${name}' is internal`);
+    return exchange;
+  }
+
+  publish(address: Address, message: Message, options: number): boolean {
+    assert(
+      !this.#closed && address instanceof Target,
+      'publish on a closed producer, or to an address of somebody else',
+    );
+    const engine = this.#engine;
+    const length = address.template.lengthOf(message);
+    if (length > this.#lengthMax)
+      throw new CoreError('message-too-large', `${length} bytes; ${this.#lengthMax} are allowed`);
+    if (engine.blockedBy !== undefined) engine.takeInAlarm(length);
+    let plan = address.plan;
+    if (plan === undefined || plan.version !== this.#vhost.router.version) plan = this.#route(address, message);
+    const retain = (message.flags & FLAG_RETAIN) !== 0;
+    if (retain) this.#checkRetain(address, message);
+    this.#client.published++;
+    this.#vhost.counters.published++;
+    address.resolved.published++;
+    const { queues, taps } = plan;
+    if (taps.length > 0) this.#tell(taps, address, message);
+    let batch = 0;
+    if (queues.length > 0 || retain) batch = this.#store(plan, address, message, length);
+    if (queues.length === 0 && taps.length === 0) this.#unroutable(address, message, options);
+    if ((options & CONFIRM) !== 0) this.#confirm(batch);
+    if (engine.blockedBy === undefined && !engine.journal.pressed) return true;
+    engine.pause(this);
+    return false;
+  }
+
+  /** Work the route of an address out again. */
+  #route(target: Target, message: Message): Plan {
+    const exchange = this.#exchange(target.resolved.name);
+    target.resolved = exchange;
+    const plan = planOf(this.#vhost.router.route(exchange, target.key, () => this.#headersOf(target, message)));
+    target.plan = plan;
+    return plan;
+  }
+
+  #headersOf(target: Target, message: Message): HubProperties {
+    target.template.complete(message, this.#engine.now());
+    const format = this.#engine.formats[message.format];
+    return format?.toHub(message) ?? { durable: message.durable, annotations: new Map(), application: [] };
+  }
+
+  #checkRetain(target: Target, message: Message): void {
+    if (message.bodyEnd > message.bodyStart && !target.resolved.hasRoomFor(target.key)) {
+      const { retainedPerExchangeMax } = this.#engine.limits;
+      throw new CoreError('limit-exceeded', `${retainedPerExchangeMax} retained last values on '${target.exchange}'`);
+    }
+  }
+
+  #tell(taps: readonly Tap[], target: Target, message: Message): void {
+    message.id = this.#engine.bodies.nextId();
+    target.template.complete(message, this.#engine.now());
+    for (let n = 0; n < taps.length; n++) (taps[n] as Tap).deliver(message);
+  }
+
+  #unroutable(target: Target, message: Message, options: number): void {
+    this.#vhost.counters.unroutable++;
+    if ((options & MANDATORY) === 0) return;
+    message.id = this.#engine.bodies.nextId();
+    target.template.complete(message, this.#engine.now());
+    this.#handlers.onReturn?.(message, 'unroutable');
+  }
+
+  // ---- Storing ----------------------------------------------------------------------------------------------------
+
+  /** Store the body once and enter it into the queues. Answers the batch that makes it durable, or 0. */
+  #store(plan: Plan, target: Target, message: Message, length: number): number {
+    const { bodies } = this.#engine;
+    const { queues } = plan;
+    const retain = (message.flags & FLAG_RETAIN) !== 0;
+    const keep = retain && message.bodyEnd > message.bodyStart;
+    const durable = (message.flags & FLAG_DURABLE) !== 0;
+    const clearedIn = retain && !keep ? this.#clear(target) : 0;
+    if (durable && (plan.logged.length > 0 || (keep && target.resolved.logged))) {
+      return this.#log(plan, target, message, length, keep);
+    }
+    const refs = queues.length + (keep ? 1 : 0);
+    if (refs === 0) return clearedIn;
+    const row = bodies.addTransient(target.template, message, this.#engine.now(), refs);
+    for (let n = 0; n < queues.length; n++) (queues[n] as Queue).pushTransient(row, length);
+    return keep ? this.#retain(target, row, TRANSIENT_BODY) : clearedIn;
+  }
+
+  /** Write a PUBLISH record; enter the message into all queues of the plan. Answers the record's batch. */
+  #log(plan: Plan, target: Target, message: Message, length: number, keep: boolean): number {
+    const engine = this.#engine;
+    const { journal, bodies } = engine;
+    const { logged, transient } = plan;
+    const keepLogged = keep && target.resolved.logged;
+    for (let n = 0; n < logged.length; n++) (logged[n] as Queue).beforeLogged();
+    const set = plan.targetSet(engine);
+    const header = 4 + (keepLogged ? 4 : 0) + (set === 0 ? logged.length * 4 : 4);
+    let at = journal.append(RECORD.publish, header + length);
+    const { bytes, segment } = journal;
+    const offset = journal.offset + header;
+    const count = set === 0 ? logged.length : 0;
+    const bits = (keepLogged ? PUBLISH_RETAIN : 0) | (set === 0 ? 0 : PUBLISH_TARGET_SET);
+    writeU32(bytes, at, count | (bits << 16));
+    at += 4;
+    if (keepLogged) {
+      writeU32(bytes, at, target.resolved.id);
+      at += 4;
+    }
+    if (set !== 0) {
+      writeU32(bytes, at, set);
+      at += 4;
+    }
+    for (let n = 0; n < count; n++, at += 4) writeU32(bytes, at, (logged[n] as Queue).id);
+    target.template.write(message, engine.now(), bytes, at);
+    const batch = engine.wrote();
+    const refs = logged.length + (keepLogged ? 1 : 0);
+    const row = bodies.logged.add(segment, offset, length, refs, 0);
+    for (let n = 0; n < logged.length; n++) (logged[n] as Queue).pushLogged(row, length, batch);
+    // Entries that a restart forgets have a row of their own, so that counts in logged rows are those of logged entries.
+    const others = transient.length + (keep && !keepLogged ? 1 : 0);
+    if (others === 0) return keep ? this.#retain(target, row, 0, batch) : batch;
+    const other = bodies.transient.add(segment, offset, length, others, 0);
+    for (let n = 0; n < transient.length; n++) (transient[n] as Queue).pushTransient(other, length);
+    if (!keep) return batch;
+    return keepLogged ? this.#retain(target, row, 0, batch) : this.#retain(target, other, TRANSIENT_BODY, batch);
+  }
+
+  /** Make a stored body the last value of its key. Answers the batch to wait for. */
+  #retain(target: Target, row: number, info: number, batch = 0): number {
+    const old = target.resolved.retain(target.key, { row, info });
+    const forgets = old !== undefined && (old.info & TRANSIENT_BODY) === 0 && (info & TRANSIENT_BODY) !== 0;
+    return forgets ? target.resolved.logForget(target.key) : batch;
+  }
+
+  /** Delete the last value of a key. Answers the batch to wait for. */
+  #clear(target: Target): number {
+    const old = target.resolved.forget(target.key);
+    if (old === undefined || (old.info & TRANSIENT_BODY) !== 0) return 0;
+    return target.resolved.logForget(target.key);
+  }
+
+  // ---- Confirms ---------------------------------------------------------------------------------------------------
+
+  /** Number a publish that asked for a confirm. @param batch 0: nothing to wait for but what precedes it */
+  #confirm(batch: number): void {
+    const n = ++this.#asked;
+    const last = this.#batches.length - 1;
+    if (last >= 0 && (batch === 0 || this.#batches[last] === batch)) {
+      this.#upTo[last] = n;
+    } else if (batch === 0) {
+      if (this.#atOnce <= this.#confirmed) this.#engine.confirmSoon(this);
+      this.#atOnce = n;
+    } else {
+      if (last < 0) this.#engine.awaitProducer(this);
+      this.#batches.push(batch);
+      this.#upTo.push(n);
+    }
+  }
+
+  /** End of the turn. */
+  confirmAtOnce(): void {
+    if (!this.#closed && this.#atOnce > this.#confirmed) this.#give(this.#atOnce);
+  }
+
+  /** A group commit ended. Answers whether later ones are awaited. */
+  becameDurable(batch: number): boolean {
+    let upTo = 0;
+    while (this.#batches.length > 0 && (this.#batches[0] as number) <= batch) {
+      this.#batches.shift();
+      upTo = this.#upTo.shift() as number;
+    }
+    if (this.#closed) return false;
+    if (upTo > 0) this.#give(upTo);
+    return this.#batches.length > 0;
+  }
+
+  #give(upTo: number): void {
+    this.#confirmed = upTo;
+    this.#handlers.onConfirm?.(upTo, undefined);
+  }
+
+  /** Publishing may go on. */
+  drained(): void {
+    if (!this.#closed) this.#handlers.onDrain?.();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#engine.forget(this);
+    this.#client.leftBy(this);
+  }
+}

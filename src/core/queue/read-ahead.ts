@@ -1,0 +1,171 @@
+/**
+ * Bodies of a queue that have left memory, read back in queue order: one window is being delivered while the next one is
+ * loaded. Windows are keyed by position, which never changes its meaning: what is settled, purged or handed to another
+ * consumer during a load is simply never asked for.
+ */
+import type { BodyRef, Located } from '../journal/journal.ts';
+import type { Queue } from './queue.ts';
+
+const WINDOW_ENTRIES_MAX = 4096;
+/** All windows of the broker together may take so many times what one queue may; then queues get small ones. */
+const GENEROUS_QUEUES = 16;
+const SMALL_WINDOW_BYTES = 64 * 1024;
+/** After a failed read. */
+const RETRY_MS = 5_000;
+
+interface Window {
+  readonly positions: Float64Array;
+  /** Where each body starts in `bytes`. */
+  readonly offsets: Float64Array;
+  readonly bytes: Buffer;
+  /** The entry found last: the next one is asked for next. */
+  at: number;
+}
+
+export class ReadAhead {
+  readonly #queue: Queue;
+  readonly #windows: Window[] = [];
+  #loading = false;
+  /** Counts `drop`s: a load that ends after one is thrown away. */
+  #generation = 0;
+
+  constructor(queue: Queue) {
+    this.#queue = queue;
+  }
+
+  /** A read is under way; the queue is woken at its end. */
+  get loading(): boolean {
+    return this.#loading;
+  }
+
+  /** Find a body in the windows: true fills `into`. */
+  find(position: number, into: Located): boolean {
+    const windows = this.#windows;
+    for (let n = 0; n < windows.length; n++) {
+      const window = windows[n] as Window;
+      const at = indexOf(window, position);
+      if (at < 0) continue;
+      window.at = at;
+      into.bytes = window.bytes;
+      into.start = window.offsets[at] as number;
+      if (n > 0) this.#release(n);
+      if (!this.#loading && this.#windows.length === 1) this.#load(this.#after(window), false);
+      return true;
+    }
+    return false;
+  }
+
+  /** Read from `position` on, unless a read is under way already. */
+  want(position: number): void {
+    if (!this.#loading) this.#load(position, true);
+  }
+
+  /** Forget everything: nobody consumes. */
+  drop(): void {
+    this.#generation++;
+    this.#loading = false;
+    this.#release(this.#windows.length);
+  }
+
+  #after(window: Window): number {
+    return (window.positions[window.positions.length - 1] as number) + 1;
+  }
+
+  /** Let go of the first `count` windows. */
+  #release(count: number): void {
+    for (const window of this.#windows.splice(0, count)) this.#queue.engine.readAheadBytes -= window.bytes.length;
+  }
+
+  /** @param needed the body at `from` is what delivery waits for */
+  #load(from: number, needed: boolean): void {
+    const positions: number[] = [];
+    const refs: BodyRef[] = [];
+    const length = this.#collect(from, positions, refs);
+    if (refs.length === 0) return;
+    const { engine } = this.#queue;
+    // A miss means that the windows are not where delivery is: keep at most the older one beside the new one.
+    if (needed) this.#release(this.#windows.length - 1);
+    const offsets = new Float64Array(refs.length);
+    const bytes = Buffer.allocUnsafeSlow(length);
+    let end = 0;
+    for (let n = 0; n < refs.length; n++) {
+      offsets[n] = end;
+      end += (refs[n] as BodyRef).length;
+    }
+    const window: Window = { positions: Float64Array.from(positions), offsets, bytes, at: 0 };
+    const generation = this.#generation;
+    this.#loading = true;
+    engine.readAheadBytes += length;
+    engine.journal
+      .load(refs, (index, source, start) => {
+        source.copy(bytes, offsets[index] as number, start, start + (refs[index] as BodyRef).length);
+      })
+      .then(
+        () => this.#loaded(window, generation),
+        (error: Error) => this.#failed(window, generation, error),
+      );
+  }
+
+  #loaded(window: Window, generation: number): void {
+    if (generation !== this.#generation) {
+      this.#queue.engine.readAheadBytes -= window.bytes.length;
+      return;
+    }
+    this.#loading = false;
+    this.#windows.push(window);
+    this.#queue.engine.wake(this.#queue);
+  }
+
+  #failed(window: Window, generation: number, error: Error): void {
+    const { engine, name } = this.#queue;
+    engine.readAheadBytes -= window.bytes.length;
+    if (generation !== this.#generation) return;
+    engine.log('error', 'messages of a queue cannot be read; trying again', { queue: name, error: error.message });
+    engine.clock.after(RETRY_MS, () => {
+      if (generation !== this.#generation) return;
+      this.#loading = false;
+      engine.wake(this.#queue);
+    });
+  }
+
+  /** The entries of the next window: from `from` on, up to the first body that is in memory. Answers their bytes. */
+  #collect(from: number, positions: number[], refs: BodyRef[]): number {
+    const { ring, engine } = this.#queue;
+    const { bodies, limits } = engine;
+    const generous = engine.readAheadBytes < limits.readAheadBytesMax * GENEROUS_QUEUES;
+    const bytesMax = generous
+      ? limits.readAheadBytesMax / 2
+      : Math.min(SMALL_WINDOW_BYTES, limits.readAheadBytesMax / 2);
+    let bytes = 0;
+    for (let at = ring.next(from); at >= 0 && refs.length < WINDOW_ENTRIES_MAX; at = ring.next(at + 1)) {
+      const row = ring.body(at);
+      const table = bodies.table(ring.info(at));
+      const segment = table.segment(row);
+      const offset = table.offset(row);
+      if (bodies.locate(segment, offset)) break;
+      const length = table.length(row);
+      if (refs.length > 0 && bytes + length > bytesMax) break;
+      positions.push(at);
+      refs.push({ segment, offset, length });
+      bytes += length;
+    }
+    return bytes;
+  }
+}
+
+/** Index of a position in a window, or -1. Asked for in order, mostly. */
+function indexOf(window: Window, position: number): number {
+  const { positions, at } = window;
+  if (positions[at] === position) return at;
+  if (positions[at + 1] === position) return at + 1;
+  let low = 0;
+  let high = positions.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const found = positions[middle] as number;
+    if (found === position) return middle;
+    if (found < position) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
+}

@@ -1,0 +1,151 @@
+/**
+ * The stored form of a message, the same in the journal and in the arena:
+ *
+ *     0       1      2         3            4       6          7        8          10      12       16            24
+ *     | format| flags| priority| exchangeLen| keyLen| separator| userLen| clientLen| extLen| headLen| receivedAtMs|
+ *     | exchange | key | user | client | ext | head | body (the rest)
+ *
+ * Little endian. Everything up to the client id but flags, priority, lengths of ext and head, and the time, is constant for
+ * a producer and an address: `Template` keeps it ready to be copied. `ext` is a list of { tag u8, length u8, value }.
+ */
+import { copyBytes, readU16, readU32, writeU32 } from './bytes.ts';
+import { CoreError } from './errors.ts';
+import { type Message, RoutingKey } from './message.ts';
+
+const FIXED_BYTES = 24;
+const EXT_EXPIRES_AT = 1;
+/** tag, length, f64 */
+const EXT_EXPIRES_AT_BYTES = 10;
+
+/** The constant part of the stored form, for one producer and address. */
+export class Template {
+  readonly #bytes: Buffer;
+  readonly #exchangeLength: number;
+  readonly #userStart: number;
+  readonly #userEnd: number;
+  #flags = 0;
+  #format = 0;
+  #priority = 0;
+  #headLength = 0;
+  #receivedAtMs = 0;
+
+  /** Throws CoreError `invalid-argument` when a name is too long for its length field. */
+  constructor(exchange: string, key: RoutingKey, user: string, client: string) {
+    const names = [Buffer.from(exchange), key.bytes, Buffer.from(user), Buffer.from(client)] as const;
+    const [exchangeBytes, keyBytes, userBytes, clientBytes] = names;
+    if (exchangeBytes.length > 0xff)
+      throw new CoreError('invalid-argument', 'an exchange name is longer than 255 bytes');
+    if (keyBytes.length > 0xffff) throw new CoreError('invalid-argument', 'a routing key is longer than 65535 bytes');
+    if (userBytes.length > 0xff) throw new CoreError('invalid-argument', 'a user name is longer than 255 bytes');
+    if (clientBytes.length > 0xffff) throw new CoreError('invalid-argument', 'a client id is longer than 65535 bytes');
+    this.#bytes = Buffer.concat([Buffer.alloc(FIXED_BYTES), ...names]);
+    this.#bytes[3] = exchangeBytes.length;
+    this.#bytes.writeUInt16LE(keyBytes.length, 4);
+    this.#bytes[6] = key.separator;
+    this.#bytes[7] = userBytes.length;
+    this.#bytes.writeUInt16LE(clientBytes.length, 8);
+    this.#exchangeLength = exchangeBytes.length;
+    this.#userStart = FIXED_BYTES + exchangeBytes.length + keyBytes.length;
+    this.#userEnd = this.#userStart + userBytes.length;
+  }
+
+  /** Length of the stored form of `message`. */
+  lengthOf(message: Message): number {
+    return (
+      this.#bytes.length +
+      (message.expiresAtMs === 0 ? 0 : EXT_EXPIRES_AT_BYTES) +
+      (message.headEnd - message.headStart) +
+      (message.bodyEnd - message.bodyStart)
+    );
+  }
+
+  /** Write the stored form of `message` to `into` at `at`, where there is room for `lengthOf(message)` bytes. */
+  write(message: Message, receivedAtMs: number, into: Buffer, at: number): void {
+    const bytes = this.#bytes;
+    const headLength = message.headEnd - message.headStart;
+    // What seldom changes is patched in the template, so that the common message is one copy.
+    if (message.format !== this.#format) bytes[0] = this.#format = message.format;
+    if (message.flags !== this.#flags) bytes[1] = this.#flags = message.flags;
+    if (message.priority !== this.#priority) bytes[2] = this.#priority = message.priority;
+    if (headLength !== this.#headLength) {
+      writeU32(bytes, 12, headLength);
+      this.#headLength = headLength;
+    }
+    if (receivedAtMs !== this.#receivedAtMs) {
+      bytes.writeDoubleLE(receivedAtMs, 16);
+      this.#receivedAtMs = receivedAtMs;
+    }
+    copyBytes(bytes, 0, bytes.length, into, at);
+    let next = at + bytes.length;
+    if (message.expiresAtMs !== 0) {
+      into[at + 10] = EXT_EXPIRES_AT_BYTES;
+      into[next] = EXT_EXPIRES_AT;
+      into[next + 1] = 8;
+      into.writeDoubleLE(message.expiresAtMs, next + 2);
+      next += EXT_EXPIRES_AT_BYTES;
+    }
+    copyBytes(message.bytes, message.headStart, message.headEnd, into, next);
+    copyBytes(message.bytes, message.bodyStart, message.bodyEnd, into, next + headLength);
+  }
+
+  /** Fill what a subscriber sees of exchange, key and publisher into the publisher's own view. */
+  complete(message: Message, receivedAtMs: number): void {
+    const bytes = this.#bytes;
+    message.receivedAtMs = receivedAtMs;
+    message.separator = bytes[6] as number;
+    message.exchangeBytes = bytes;
+    message.exchangeStart = FIXED_BYTES;
+    message.exchangeEnd = message.keyStart = FIXED_BYTES + this.#exchangeLength;
+    message.keyBytes = bytes;
+    message.keyEnd = message.userStart = this.#userStart;
+    message.publisherBytes = bytes;
+    message.userEnd = this.#userEnd;
+    message.clientEnd = bytes.length;
+  }
+}
+
+/** Make `message` a view of the stored form `bytes[at, end)`. `id` is left to the caller. */
+export function readStored(message: Message, bytes: Buffer, at: number, end: number): void {
+  message.format = bytes[at] as number;
+  message.flags = bytes[at + 1] as number;
+  message.priority = bytes[at + 2] as number;
+  message.separator = bytes[at + 6] as number;
+  message.receivedAtMs = bytes.readDoubleLE(at + 16);
+  message.bytes = bytes;
+  message.keyBytes = bytes;
+  message.exchangeBytes = bytes;
+  message.publisherBytes = bytes;
+  let next = at + FIXED_BYTES;
+  message.exchangeStart = next;
+  next += bytes[at + 3] as number;
+  message.exchangeEnd = next;
+  message.keyStart = next;
+  next += readU16(bytes, at + 4);
+  message.keyEnd = next;
+  message.userStart = next;
+  next += bytes[at + 7] as number;
+  message.userEnd = next;
+  next += readU16(bytes, at + 8);
+  message.clientEnd = next;
+  const extEnd = next + readU16(bytes, at + 10);
+  message.expiresAtMs = next === extEnd ? 0 : readExpiry(bytes, next, extEnd);
+  message.headStart = extEnd;
+  next = extEnd + readU32(bytes, at + 12);
+  message.headEnd = next;
+  message.bodyStart = next;
+  message.bodyEnd = end;
+}
+
+function readExpiry(bytes: Buffer, at: number, end: number): number {
+  while (at < end) {
+    if (bytes[at] === EXT_EXPIRES_AT) return bytes.readDoubleLE(at + 2);
+    at += 2 + (bytes[at + 1] as number);
+  }
+  return 0;
+}
+
+/** The routing key of a stored message, as an object of its own. */
+export function readStoredKey(bytes: Buffer, at: number): RoutingKey {
+  const start = at + FIXED_BYTES + (bytes[at + 3] as number);
+  return new RoutingKey(bytes.toString('utf8', start, start + readU16(bytes, at + 4)), bytes[at + 6] as number);
+}

@@ -1,0 +1,234 @@
+/** A consumer of a queue: credit, deliveries and their numbers, settling. It is its own delivery batch. */
+import { strict as assert } from 'node:assert';
+import type { Client } from './client.ts';
+import type {
+  DeliveryBatch,
+  SettleOp,
+  SubscribeOptions,
+  Subscription as SubscriptionDoor,
+  SubscriptionHandlers,
+} from './door.ts';
+import { CoreError, type ErrorCode } from './errors.ts';
+import type { Message } from './message.ts';
+import type { Queue } from './queue/queue.ts';
+
+const SLOTS_FIRST = 16;
+const SETTLED = -1;
+
+export class Subscription implements SubscriptionDoor, DeliveryBatch {
+  readonly priority: number;
+  readonly exclusive: boolean;
+  readonly tag: string;
+  readonly message: Message;
+  deliveryId = 0;
+  redeliveries = 0;
+  readonly #source: Queue;
+  readonly #client: Client;
+  readonly #handlers: SubscriptionHandlers;
+  /** Deliveries count as complete when the next one is taken. */
+  readonly #presettled: boolean;
+  readonly #unsettledMax: number;
+  #credit: number;
+  /** Deliveries the running offer may still hand out. */
+  #allowed = 0;
+  /** A batch was left unfinished. */
+  #paused = false;
+  #closed = false;
+  /** Position by delivery number, in a ring of a power of two; `SETTLED` where it is done. */
+  #slots = new Float64Array(SLOTS_FIRST);
+  /** The oldest delivery that may be unsettled. */
+  #firstId = 1;
+  #unsettled = 0;
+  /** Position shown last to a presettled subscription, to be completed when its view is no longer needed. */
+  #shown = SETTLED;
+
+  constructor(queue: Queue, client: Client, options: SubscribeOptions, handlers: SubscriptionHandlers) {
+    this.#source = queue;
+    this.#client = client;
+    this.#handlers = handlers;
+    this.priority = options.priority ?? 0;
+    this.exclusive = options.exclusive ?? false;
+    this.tag = options.tag ?? '';
+    this.#presettled = options.settled ?? false;
+    this.#credit = options.credit;
+    this.#unsettledMax = queue.engine.limits.unsettledPerSubscriptionMax;
+    this.message = queue.engine.view;
+  }
+
+  get queue(): string {
+    return this.#source.name;
+  }
+
+  get unsettled(): number {
+    return this.#unsettled;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** It would take a delivery now. */
+  get canTake(): boolean {
+    return !this.#paused && this.#creditLeft();
+  }
+
+  // ---- The queue's side -------------------------------------------------------------------------------------------
+
+  /** Offer up to `count` deliveries; answers how many were taken. */
+  offer(count: number): number {
+    const before = this.deliveryId;
+    this.#allowed = count;
+    // Set by every `next` that answers true: still set at the end, the batch was left unfinished.
+    this.#paused = true;
+    this.#handlers.onDeliveries(this);
+    // With nothing left to take there is nothing left untaken.
+    if (this.#allowed === 0 || !this.#creditLeft()) this.#paused = false;
+    this.#allowed = 0;
+    this.#completeShown();
+    return this.deliveryId - before;
+  }
+
+  next(): boolean {
+    this.#completeShown();
+    if (this.#allowed === 0 || this.#closed || !this.#creditLeft()) return this.#finished();
+    const source = this.#source;
+    const position = source.take();
+    if (position < 0) return this.#finished();
+    this.#allowed--;
+    this.#paused = true;
+    if (this.#credit !== Infinity) this.#credit--;
+    const id = ++this.deliveryId;
+    this.redeliveries = source.redeliveries(position);
+    this.#client.delivered++;
+    source.vhost.counters.delivered++;
+    if (this.#presettled) {
+      this.#shown = position;
+      this.#firstId = id + 1;
+      return true;
+    }
+    if (id - this.#firstId >= this.#slots.length) this.#grow();
+    this.#slots[id & (this.#slots.length - 1)] = position;
+    this.#unsettled++;
+    return true;
+  }
+
+  #creditLeft(): boolean {
+    return this.#credit > 0 && (this.#credit !== Infinity || this.#unsettled < this.#unsettledMax);
+  }
+
+  #finished(): boolean {
+    this.#paused = false;
+    return false;
+  }
+
+  #completeShown(): void {
+    if (this.#shown < 0) return;
+    const position = this.#shown;
+    this.#shown = SETTLED;
+    if (this.#source.deleted) return;
+    this.#source.vhost.counters.completed++;
+    this.#source.complete(position);
+  }
+
+  // ---- The consumer's side ----------------------------------------------------------------------------------------
+
+  credit(n: number): void {
+    this.setCredit(this.#credit + n);
+  }
+
+  setCredit(n: number): void {
+    assert(n >= 0, 'credit is negative');
+    this.#credit = n;
+    if (n > 0) this.#wake();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#wake();
+  }
+
+  settle(first: number, last: number, op: SettleOp): number {
+    if (last > this.deliveryId || last < 1) {
+      throw new CoreError('unknown-delivery', `number ${last}; the newest delivery is ${this.deliveryId}`);
+    }
+    if (this.#closed) return 0;
+    const wasFull = this.#unsettled >= this.#unsettledMax;
+    const before = this.#unsettled;
+    const mask = this.#slots.length - 1;
+    for (let id = first < this.#firstId ? this.#firstId : first; id <= last; id++) {
+      const position = this.#slots[id & mask] as number;
+      if (position === SETTLED) continue;
+      this.#slots[id & mask] = SETTLED;
+      this.#unsettled--;
+      this.#apply(position, op);
+    }
+    while (this.#firstId <= this.deliveryId && this.#slots[this.#firstId & mask] === SETTLED) this.#firstId++;
+    if (wasFull) this.#wake();
+    return before - this.#unsettled;
+  }
+
+  #apply(position: number, op: SettleOp): void {
+    const source = this.#source;
+    switch (op) {
+      case 'complete':
+        source.vhost.counters.completed++;
+        return source.complete(position);
+      case 'requeue':
+        return source.giveBack(position, false);
+      case 'modify':
+        return source.giveBack(position, true);
+      case 'discard':
+        return source.discard(position);
+    }
+  }
+
+  afterDurable(done: () => void): void {
+    if (this.#source.logged) this.#source.engine.afterDurable(done);
+    else done();
+  }
+
+  close(): void {
+    this.#leave();
+  }
+
+  /** The queue or the client is gone: tell the consumer. */
+  end(reason: ErrorCode): void {
+    if (this.#closed) return;
+    this.#leave();
+    this.#handlers.onEnd?.(reason);
+  }
+
+  #leave(): void {
+    if (this.#closed) return;
+    this.#completeShown();
+    this.#closed = true;
+    this.#allowed = 0;
+    this.#client.left(this);
+    const source = this.#source;
+    if (!source.deleted) {
+      const mask = this.#slots.length - 1;
+      for (let id = this.#firstId; id <= this.deliveryId; id++) {
+        const position = this.#slots[id & mask] as number;
+        if (position !== SETTLED) source.giveBack(position, false);
+      }
+    }
+    this.#unsettled = 0;
+    this.#slots = new Float64Array(0);
+    source.vhost.detach(source, this);
+  }
+
+  #wake(): void {
+    if (this.#closed || this.#paused) return;
+    this.#source.engine.wake(this.#source);
+  }
+
+  /** Twice the slots, each delivery at its new place. */
+  #grow(): void {
+    const old = this.#slots;
+    const slots = new Float64Array(old.length * 2);
+    for (let id = this.#firstId; id < this.deliveryId; id++) {
+      slots[id & (slots.length - 1)] = old[id & (old.length - 1)] as number;
+    }
+    this.#slots = slots;
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * All virtual hosts, and every exchange and queue by its number: the changes themselves, without checks, answers or records.
+ * Both the live broker and replay make them here.
+ */
+import { strict as assert } from 'node:assert';
+import type { Client } from './client.ts';
+import type { ExchangeSettings, QueueSettings } from './door.ts';
+import type { Engine } from './engine.ts';
+import { Exchange } from './exchange-entity.ts';
+import { Queue } from './queue/queue.ts';
+import type { EntryRing } from './slab/entry-ring.ts';
+import { type Binding, Vhost } from './vhost.ts';
+
+/** The exchanges every virtual host is born with, in the order of their numbers: part of the disk format. */
+export const PREDECLARED = [
+  ['', 'direct'],
+  ['amq.direct', 'direct'],
+  ['amq.fanout', 'fanout'],
+  ['amq.topic', 'topic'],
+  ['amq.headers', 'headers'],
+  ['amq.match', 'headers'],
+] as const;
+
+export class Topology {
+  readonly engine: Engine;
+  readonly vhosts = new Map<string, Vhost>();
+  readonly vhostsById = new Map<number, Vhost>();
+  readonly queuesById = new Map<number, Queue>();
+  readonly exchangesById = new Map<number, Exchange>();
+  /** The virtual host of each exchange, by the exchange's number. */
+  readonly homes = new Map<number, Vhost>();
+  #lastId = 0;
+
+  constructor(engine: Engine) {
+    this.engine = engine;
+  }
+
+  /** A number for a new object. Numbers are never used again. */
+  nextId(): number {
+    return ++this.#lastId;
+  }
+
+  get lastId(): number {
+    return this.#lastId;
+  }
+
+  /** Replay met this number. */
+  used(id: number): void {
+    if (id > this.#lastId) this.#lastId = id;
+  }
+
+  /** @param id its exchanges have the numbers that follow */
+  addVhost(id: number, name: string): Vhost {
+    const vhost = new Vhost(this, id, name);
+    this.vhosts.set(name, vhost);
+    this.vhostsById.set(id, vhost);
+    for (const [n, [exchange, kind]] of PREDECLARED.entries()) {
+      const settings = { kind, durable: true, autoDelete: false, internal: false, arguments: {} };
+      this.addExchange(vhost, id + 1 + n, exchange, settings, true);
+    }
+    this.used(id + PREDECLARED.length);
+    return vhost;
+  }
+
+  removeVhost(vhost: Vhost): void {
+    for (const queue of [...vhost.queues.values()]) this.removeQueue(vhost, queue);
+    for (const exchange of [...vhost.router.exchanges()]) this.removeExchange(vhost, exchange);
+    this.vhosts.delete(vhost.name);
+    this.vhostsById.delete(vhost.id);
+  }
+
+  addExchange(vhost: Vhost, id: number, name: string, settings: ExchangeSettings, predeclared: boolean): Exchange {
+    const exchange = new Exchange(this.engine, id, name, settings, predeclared);
+    vhost.router.add(exchange);
+    this.exchangesById.set(id, exchange);
+    this.homes.set(id, vhost);
+    this.used(id);
+    return exchange;
+  }
+
+  /** Answers the bindings that went with it. */
+  removeExchange(vhost: Vhost, exchange: Exchange): Binding[] {
+    this.exchangesById.delete(exchange.id);
+    this.homes.delete(exchange.id);
+    exchange.dropRetained();
+    return vhost.router.delete(exchange);
+  }
+
+  /** @param ring of a queue found in a checkpoint */
+  addQueue(vhost: Vhost, id: number, name: string, settings: QueueSettings, ring?: EntryRing, owner?: Client): Queue {
+    assert(!vhost.queues.has(name), 'one queue a name');
+    const { loggedIndex, transientIndex } = this.engine.bodies;
+    const logged = settings.durable && !settings.exclusive;
+    const rings = logged ? loggedIndex.rings : transientIndex.rings;
+    const queue = new Queue(vhost, id, name, settings, ring ?? rings.create(), owner);
+    vhost.queues.set(name, queue);
+    this.queuesById.set(id, queue);
+    this.used(id);
+    vhost.router.changed();
+    return queue;
+  }
+
+  /** Answers the bindings that went with it. Its messages go in the background. */
+  removeQueue(vhost: Vhost, queue: Queue): Binding[] {
+    vhost.queues.delete(queue.name);
+    this.queuesById.delete(queue.id);
+    const gone = vhost.router.unbindAll(queue);
+    vhost.router.changed();
+    queue.destroy();
+    return gone;
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * A virtual host: exchanges, queues, the bindings between them. Changes of what survives a restart are written to the
+ * journal here, right where they are made; replay makes the same changes through `Topology` and writes nothing.
+ */
+import type { Client } from './client.ts';
+import type { Arguments, ExchangeSettings, QueueSettings } from './door.ts';
+import type { Engine } from './engine.ts';
+import { CoreError } from './errors.ts';
+import { Router, type Binding as RouterBinding, type Destination as RouterDestination } from './exchange/router.ts';
+import type { Exchange } from './exchange-entity.ts';
+import type { Pattern } from './message.ts';
+import type { Queue } from './queue/queue.ts';
+import { RECORD, writeBinding, writeExchange, writeQueue } from './records.ts';
+import type { Tap } from './tap.ts';
+import { TlvWriter } from './tlv.ts';
+import type { Topology } from './topology.ts';
+
+export type Binding = RouterBinding<Queue, Tap, Exchange>;
+export type Destination = RouterDestination<Queue, Tap, Exchange>;
+
+const record = new TlvWriter();
+
+export class Vhost {
+  readonly engine: Engine;
+  readonly topology: Topology;
+  readonly id: number;
+  readonly name: string;
+  readonly router: Router<Queue, Tap, Exchange>;
+  readonly queues = new Map<string, Queue>();
+  readonly clients = new Set<Client>();
+  readonly counters = { published: 0, unroutable: 0, delivered: 0, completed: 0, dropped: 0 };
+
+  constructor(topology: Topology, id: number, name: string) {
+    this.topology = topology;
+    this.engine = topology.engine;
+    this.id = id;
+    this.name = name;
+    const { routeCacheEntriesMax, exchangeHopsMax } = this.engine.limits;
+    const findQueue = (queue: string): Queue | undefined => this.queues.get(queue);
+    this.router = new Router({ findQueue, routeCacheEntriesMax, exchangeHopsMax });
+  }
+
+  /** The queue of a name, for a client. Throws `not-found`, `resource-locked` (exclusive to another client). */
+  queueFor(name: string, client: Client | undefined): Queue {
+    const queue = this.queues.get(name);
+    if (queue === undefined) throw new CoreError('not-found', `queue '${name}' in virtual host '${this.name}'`);
+    if (queue.owner !== undefined && queue.owner !== client) {
+      throw new CoreError('resource-locked', `queue '${name}' is exclusive to another connection`);
+    }
+    return queue;
+  }
+
+  // ---- Changes, live ----------------------------------------------------------------------------------------------
+
+  declareExchange(name: string, settings: ExchangeSettings): Exchange {
+    const id = this.topology.nextId();
+    if (settings.durable) {
+      writeExchange(record.reset(), id, this.id, name, settings);
+      this.#log(RECORD.exchangeDeclare);
+    }
+    return this.topology.addExchange(this, id, name, settings, false);
+  }
+
+  deleteExchange(exchange: Exchange): void {
+    if (exchange.logged) {
+      record.reset().u32(exchange.id);
+      this.#log(RECORD.exchangeDelete);
+    }
+    for (const binding of this.topology.removeExchange(this, exchange)) {
+      if (binding.source !== exchange) this.unbound(binding.source);
+    }
+  }
+
+  declareQueue(name: string, settings: QueueSettings, owner: Client | undefined): Queue {
+    const id = this.topology.nextId();
+    const queue = this.topology.addQueue(this, id, name, settings, undefined, settings.exclusive ? owner : undefined);
+    if (queue.logged) {
+      writeQueue(record.reset(), id, this.id, name, settings);
+      this.#log(RECORD.queueDeclare);
+    }
+    if (settings.exclusive) owner?.queues.add(queue);
+    return queue;
+  }
+
+  /** Delete a queue with its messages; its consumers are told. */
+  deleteQueue(queue: Queue): void {
+    if (queue.deleted) return;
+    if (queue.logged) {
+      record.reset().u32(queue.id);
+      this.#log(RECORD.queueDelete);
+    }
+    const consumers = queue.consumers.all();
+    const gone = this.topology.removeQueue(this, queue);
+    queue.owner?.queues.delete(queue);
+    for (const subscription of consumers) subscription.end('not-found');
+    for (const binding of gone) this.unbound(binding.source);
+  }
+
+  /** A subscription ended. */
+  detach(queue: Queue, subscription: Parameters<Queue['detach']>[0]): void {
+    if (queue.detach(subscription) && !queue.deleted) this.deleteQueue(queue);
+  }
+
+  bind(source: Exchange, to: Destination, pattern: Pattern, args: Arguments): void {
+    const binding = this.router.bind(source, to, pattern, args);
+    if (binding !== undefined && survives(binding)) {
+      writeBinding(record.reset(), binding);
+      this.#log(RECORD.bind);
+    }
+  }
+
+  unbind(source: Exchange, target: Queue | Exchange, pattern: Pattern, args: Arguments): void {
+    const binding = this.router.unbind(source, target, pattern, args);
+    if (binding === undefined) return;
+    if (survives(binding)) {
+      writeBinding(record.reset(), binding);
+      this.#log(RECORD.unbind);
+    }
+    this.unbound(source);
+  }
+
+  /** A binding of an exchange is gone: so is the exchange, if that was its last one and it goes with them. */
+  unbound(source: Exchange): void {
+    if (!source.settings.autoDelete || this.router.get(source.name) !== source) return;
+    if (this.router.bindingCount(source) === 0) this.deleteExchange(source);
+  }
+
+  #log(type: number): void {
+    const at = this.engine.journal.append(type, record.length);
+    record.copyTo(this.engine.journal.bytes, at);
+    this.engine.wrote();
+  }
+}
+
+/** Whether a binding is kept over a restart: when both its ends are. */
+export function survives(binding: Binding): boolean {
+  return binding.source.logged && binding.kind !== 'tap' && binding.target.logged;
+}

@@ -3,7 +3,6 @@
  * share one `Client` and one `Producer`: publishes of many requests go into one group commit. It ends when idle.
  */
 import {
-  type Address,
   type Broker,
   type Client,
   type Clock,
@@ -14,19 +13,11 @@ import {
   MANDATORY,
   type Message,
   type Producer,
-  parseKey,
   type Timer,
 } from '../../core/index.ts';
 import type { Login } from '../auth.ts';
 import { PendingConfirms } from '../pending-confirms.ts';
-
-/** Where a publish goes. */
-export interface Target {
-  readonly exchange: string;
-  readonly key: string;
-  /** Code of the character between levels: 0x2e `.` or 0x2f `/`. */
-  readonly separator: number;
-}
+import { AddressBook, type Target } from '../targets.ts';
 
 /** How a publish ended that was taken. */
 export interface Published {
@@ -44,8 +35,7 @@ interface Waiting {
 export class HttpClient {
   readonly client: Client;
   readonly #producer: Producer;
-  readonly #limits: Limits;
-  readonly #addresses = new Map<string, Address>();
+  readonly #addresses: AddressBook;
   readonly #confirms = new PendingConfirms<Waiting>();
   /** Waiting for the producer to drain; undefined while it takes more. */
   #full: (() => void)[] | undefined;
@@ -58,7 +48,6 @@ export class HttpClient {
   idle: Timer | undefined;
 
   constructor(broker: Broker, vhost: string, login: Login, limits: Limits, onClosed: () => void) {
-    this.#limits = limits;
     this.#blockedBy = broker.blockedBy;
     const identity = { user: login.user, clientId: '', protocol: 'http', peer: 'requests' };
     this.client = broker.client(vhost, identity, {
@@ -80,6 +69,7 @@ export class HttpClient {
       },
       onDrain: () => this.#onDrain(),
     });
+    this.#addresses = new AddressBook(this.#producer, limits);
   }
 
   /**
@@ -90,7 +80,7 @@ export class HttpClient {
     if (this.#blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#blockedBy);
     while (this.#full !== undefined) await this.#drained(this.#full);
     if (this.#closed !== undefined) throw this.#closed;
-    const address = this.#address(target);
+    const address = this.#addresses.find(target);
     fill(view);
     return new Promise((resolve, reject) => {
       const waiting: Waiting = { resolve, reject, routed: true };
@@ -117,18 +107,6 @@ export class HttpClient {
     this.client.close();
     this.#onDrain();
     this.#confirms.abandon((waiting) => waiting.reject(reason));
-  }
-
-  #address(target: Target): Address {
-    const name = `${target.exchange}\u0000${target.separator}${target.key}`;
-    let address = this.#addresses.get(name);
-    if (address === undefined) {
-      const key = parseKey(target.key, target.separator, this.#limits);
-      address = this.#producer.address(target.exchange, key);
-      if (this.#addresses.size >= this.#limits.internedKeysPerConnectionMax) this.#addresses.clear();
-      this.#addresses.set(name, address);
-    }
-    return address;
   }
 
   #drained(waiters: (() => void)[]): Promise<void> {

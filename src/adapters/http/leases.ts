@@ -5,7 +5,6 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
-  type Broker,
   type Clock,
   CoreError,
   type DeliveryBatch,
@@ -20,10 +19,6 @@ import type { HttpClient, HttpClients } from './clients.ts';
 
 /** Bytes of randomness in a lease id: 144 bits cannot be guessed. */
 const ID_BYTES = 18;
-/** When a queue says it holds more than was handed out, wait this long for it (it may come from disk). */
-const LINGER_MS = 20;
-/** A request that does not wait still gives a queue with ready messages this long to read them from disk. */
-const READ_MS = 2_000;
 
 export interface LeaseRequest {
   readonly queue: string;
@@ -52,7 +47,6 @@ interface Held extends Lease {
 }
 
 export class Leases {
-  readonly #broker: Broker;
   readonly #clients: HttpClients;
   readonly #clock: Clock;
   readonly #limits: Limits;
@@ -60,8 +54,7 @@ export class Leases {
   readonly #waiting = new Set<Taking>();
   #closed = false;
 
-  constructor(broker: Broker, clients: HttpClients, clock: Clock, limits: Limits) {
-    this.#broker = broker;
+  constructor(clients: HttpClients, clock: Clock, limits: Limits) {
     this.#clients = clients;
     this.#clock = clock;
     this.#limits = limits;
@@ -82,7 +75,7 @@ export class Leases {
     if (this.#waiting.size >= this.#limits.leaseWaitersMax) {
       throw new CoreError('limit-exceeded', `${this.#limits.leaseWaitersMax} lease requests are waiting`);
     }
-    const taking = new Taking(this.#broker, owner, request, this.#clock, this.#limits);
+    const taking = new Taking(owner, request, this.#clock, this.#limits);
     this.#waiting.add(taking);
     const give = () => taking.finish();
     gone.addEventListener('abort', give);
@@ -158,7 +151,6 @@ export class Leases {
     };
     this.#held.set(held.id, held);
     owner.uses++;
-    taking.onEnd = () => this.#drop(held);
     return held;
   }
 
@@ -178,70 +170,68 @@ class Taking {
   readonly done: Promise<void>;
   /** Messages taken. */
   count = 0;
-  /** The subscription ended after the messages were taken. */
-  onEnd: (() => void) | undefined;
-  readonly #broker: Broker;
   readonly #request: LeaseRequest;
   readonly #limits: Limits;
   readonly #clock: Clock;
-  readonly #vhost: string;
   #bytes = 0;
   #timer: Timer | undefined;
+  #draining = false;
   #finished = false;
   #resolve: () => void = () => {};
   #reject: (error: CoreError) => void = () => {};
 
-  constructor(broker: Broker, owner: HttpClient, request: LeaseRequest, clock: Clock, limits: Limits) {
-    this.#broker = broker;
+  constructor(owner: HttpClient, request: LeaseRequest, clock: Clock, limits: Limits) {
     this.#request = request;
     this.#limits = limits;
     this.#clock = clock;
-    this.#vhost = owner.client.vhost;
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
     this.subscription = owner.client.subscribe(
       request.queue,
-      { credit: request.messagesMax, tag: 'lease' },
+      { credit: request.messagesMax, pull: true, tag: 'lease' },
       { onDeliveries: (batch) => this.#take(batch), onEnd: (reason) => this.#ended(reason) },
     );
-    const ready = this.#ready();
-    const waitMs = ready > 0 ? Math.max(request.waitMs, READ_MS) : request.waitMs;
-    if (waitMs === 0) clock.soon(() => this.finish());
-    else this.#timer = clock.after(waitMs, () => this.finish());
+    if (request.waitMs === 0) this.#drain();
+    else this.#timer = clock.after(request.waitMs, () => this.#drain());
   }
 
-  /** Take no more: what has been taken is the lease. */
+  /** Take no more: what has been taken is the lease, and can be settled for as long as it lasts. */
   finish(): void {
     if (this.#finished) return;
     this.#finished = true;
     this.#timer?.cancel();
-    this.subscription.setCredit(0);
+    this.subscription.close(true);
     this.#resolve();
   }
 
   #take(batch: DeliveryBatch): void {
-    const { messagesMax, onMessage } = this.#request;
-    while (!this.#finished && this.count < messagesMax && this.#bytes < this.#limits.leaseBytesMax && batch.next()) {
+    const { onMessage } = this.#request;
+    while (!this.#full && batch.next()) {
       this.count++;
       this.#bytes += batch.message.bodyEnd - batch.message.bodyStart;
       onMessage(batch.message, batch.deliveryId, batch.redeliveries);
     }
-    if (this.#finished || this.count === 0) return;
-    const full = this.count >= messagesMax || this.#bytes >= this.#limits.leaseBytesMax;
-    this.#timer?.cancel();
-    // Credit is set outside the callback: the broker is in the middle of handing out.
-    if (full || this.#ready() === 0) this.#clock.soon(() => this.finish());
-    else this.#timer = this.#clock.after(LINGER_MS, () => this.finish());
+    if (this.count === 0) return;
+    // Not inside the callback: the broker is in the middle of handing out.
+    this.#clock.soon(() => (this.#full ? this.finish() : this.#drain()));
   }
 
-  #ready(): number {
-    return this.#broker.admin.queue(this.#vhost, this.#request.queue)?.ready ?? 0;
+  get #full(): boolean {
+    const { messagesMax } = this.#request;
+    return this.#finished || this.count >= messagesMax || this.#bytes >= this.#limits.leaseBytesMax;
+  }
+
+  /** Wait no longer: have what is ready now, and no more. */
+  #drain(): void {
+    if (this.#draining || this.#finished) return;
+    this.#draining = true;
+    this.#timer?.cancel();
+    this.subscription.drain!(() => this.finish());
   }
 
   #ended(reason: ErrorCode): void {
-    this.onEnd?.();
     if (this.#finished) return;
     this.#finished = true;
     this.#timer?.cancel();

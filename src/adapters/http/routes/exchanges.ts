@@ -3,9 +3,9 @@ import type { FastifyInstance } from 'fastify';
 import { CoreError, type ExchangeInfo, type ExchangeKindName, type ExchangeSettings } from '../../../core/index.ts';
 import { checkText } from '../../json-message.ts';
 import { type Json, jsonToNamed, namedToJson } from '../../json-value.ts';
+import { exchangeOf } from '../../targets.ts';
 import type { HttpContext } from '../context.ts';
 import { EXCHANGE, type ListQuery, listQuery, NAME, object, page, pageOf, query } from '../schemas.ts';
-import { exchangeOf } from './publish.ts';
 
 interface ExchangeBody {
   kind: ExchangeKindName;

@@ -1,17 +1,22 @@
 /** Publishing: to a topic, to an exchange, to a queue, and many at once. A 2xx comes after the message is durable. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CoreError, Message } from '../../../core/index.ts';
-import { bodyOf, checkText, fillMessage, type JsonPublish, PUBLISH_PROPERTIES } from '../../json-message.ts';
-import type { HttpClient, Published, Target } from '../clients.ts';
+import { bodyOf, fillMessage, type JsonPublish, PUBLISH_PROPERTIES } from '../../json-message.ts';
+import {
+  exchangeTarget,
+  type JsonTarget,
+  queueTarget,
+  TARGET_ONE_OF,
+  TARGET_PROPERTIES,
+  type Target,
+  targetOf,
+  topicTarget,
+} from '../../targets.ts';
+import type { HttpClient, Published } from '../clients.ts';
 import type { HttpContext } from '../context.ts';
 import { httpError } from '../errors.ts';
 import { readHeaders } from '../properties.ts';
 import { NAME, object, query } from '../schemas.ts';
-
-const DOT = 0x2e;
-const SLASH = 0x2f;
-/** The exchange that topics live on. */
-export const TOPIC_EXCHANGE = 'amq.topic';
 
 interface PublishQuery {
   vhost?: string;
@@ -74,26 +79,17 @@ export function publishRoutes(app: FastifyInstance, context: HttpContext): void 
 }
 
 /** One item of a batch: a message in JSON and where it goes. */
-interface BatchItem extends JsonPublish {
-  topic?: string;
-  exchange?: string;
-  key?: string;
-  separator?: string;
-  queue?: string;
+interface BatchItem extends JsonPublish, JsonTarget {
   mandatory?: boolean;
 }
 
 const BATCH_ITEM = {
   ...object({
     ...PUBLISH_PROPERTIES,
-    topic: { type: 'string' },
-    exchange: { type: 'string' },
-    key: { type: 'string' },
-    separator: { enum: ['.', '/'] },
-    queue: { type: 'string' },
+    ...TARGET_PROPERTIES,
     mandatory: { type: 'boolean' },
   }),
-  oneOf: [{ required: ['topic'] }, { required: ['exchange'] }, { required: ['queue'] }],
+  oneOf: TARGET_ONE_OF,
 };
 
 /** Bodies in JSON: many messages, one answer with a result for each. */
@@ -162,33 +158,4 @@ function publish(
   body: Buffer,
 ): Promise<Published> {
   return client.publish(target, view, (message) => fillMessage(message, said, body, context.options.clock.now()));
-}
-
-function targetOf(item: BatchItem): Target {
-  if (item.topic !== undefined) return topicTarget(item.topic);
-  if (item.queue !== undefined) return queueTarget(item.queue);
-  return exchangeTarget(item.exchange ?? '', item.key ?? '', item.separator);
-}
-
-/** A topic of the topic exchange. Throws `invalid-argument` for what no subscriber could be told. */
-export function topicTarget(topic: string): Target {
-  checkText(topic, 'the topic');
-  if (topic === '') throw new CoreError('invalid-argument', 'the topic is empty');
-  if (/[#+]/.test(topic)) throw new CoreError('invalid-argument', `${topic}: + and # are for subscriptions`);
-  return { exchange: TOPIC_EXCHANGE, key: topic, separator: SLASH };
-}
-
-function exchangeTarget(exchange: string, key: string, separator: string | undefined): Target {
-  checkText(key, 'the key');
-  return { exchange: exchangeOf(exchange), key, separator: separator === '/' ? SLASH : DOT };
-}
-
-function queueTarget(queue: string): Target {
-  checkText(queue, 'the queue name');
-  return { exchange: '', key: queue, separator: DOT };
-}
-
-/** The default exchange has an empty name, which no path can hold: it is called `amq.default` here. */
-export function exchangeOf(name: string): string {
-  return name === 'amq.default' ? '' : name;
 }

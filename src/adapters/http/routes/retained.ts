@@ -10,10 +10,10 @@ import {
   parsePattern,
 } from '../../../core/index.ts';
 import { checkText, messageJson } from '../../json-message.ts';
+import { TOPIC_EXCHANGE, topicTarget } from '../../targets.ts';
 import type { HttpContext } from '../context.ts';
 import { pageLimit, query } from '../schemas.ts';
 import { writeMessageHeaders } from './leases.ts';
-import { TOPIC_EXCHANGE, topicTarget } from './publish.ts';
 
 const SLASH = 0x2f;
 const JSON_TYPE = 'application/json; charset=utf-8';

@@ -1,0 +1,182 @@
+/** The frames a client may send: their schemas, and the check that turns text into one of them. */
+import { Ajv, type ValidateFunction } from 'ajv';
+import { CoreError } from '../../core/index.ts';
+import { type JsonPublish, PUBLISH_PROPERTIES } from '../json-message.ts';
+import { type JsonTarget, TARGET_ONE_OF, TARGET_PROPERTIES } from '../targets.ts';
+
+/** Names a request, chosen by the client and sent back with its answer. */
+export type FrameId = string | number;
+
+export interface LoginFrame {
+  op: 'login';
+  id?: FrameId;
+  user: string;
+  password: string;
+  vhost?: string;
+}
+export interface SubscribeFrame {
+  op: 'subscribe';
+  id: FrameId;
+  /** A topic filter: `+` one level, `#` the rest. */
+  topic?: string;
+  /** For `topic`: another exchange than the one of topics. */
+  exchange?: string;
+  /** For `topic`: send the retained last values first. Default true. */
+  retained?: boolean;
+  queue?: string;
+  /** For `queue`: how many deliveries may be unsettled at a time. */
+  credit?: number;
+}
+export interface UnsubscribeFrame {
+  op: 'unsubscribe';
+  id?: FrameId;
+  sub: FrameId;
+}
+export interface CreditFrame {
+  op: 'credit';
+  id?: FrameId;
+  sub: FrameId;
+  credit: number;
+}
+export interface SettleFrame {
+  op: 'ack' | 'requeue' | 'discard';
+  id?: FrameId;
+  sub: FrameId;
+  delivery?: number;
+  deliveries?: (number | [first: number, last: number])[];
+}
+export interface PublishFrame extends JsonPublish, JsonTarget {
+  op: 'publish';
+  id?: FrameId;
+  mandatory?: boolean;
+}
+export interface PingFrame {
+  op: 'ping';
+  id?: FrameId;
+}
+export type ClientFrame =
+  | LoginFrame
+  | SubscribeFrame
+  | UnsubscribeFrame
+  | CreditFrame
+  | SettleFrame
+  | PublishFrame
+  | PingFrame;
+
+const ID_LENGTH_MAX = 64;
+const CREDIT_MAX = 65_535;
+const RANGES_MAX = 10_000;
+
+const id = {
+  anyOf: [
+    { type: 'string', maxLength: ID_LENGTH_MAX },
+    { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
+  ],
+};
+const name = { type: 'string', minLength: 1, maxLength: 255 };
+const delivery = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER };
+
+function frame(properties: object, required: readonly string[] = []): object {
+  return {
+    type: 'object',
+    additionalProperties: false,
+    required: ['op', ...required],
+    properties: { op: { type: 'string' }, id, ...properties },
+  };
+}
+
+const settle = {
+  ...frame(
+    {
+      sub: id,
+      delivery,
+      deliveries: {
+        type: 'array',
+        maxItems: RANGES_MAX,
+        items: { anyOf: [delivery, { type: 'array', minItems: 2, maxItems: 2, items: delivery }] },
+      },
+    },
+    ['sub'],
+  ),
+  oneOf: [{ required: ['delivery'] }, { required: ['deliveries'] }],
+};
+
+const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
+  ['login', frame({ user: { type: 'string' }, password: { type: 'string' }, vhost: name }, ['user', 'password'])],
+  [
+    'subscribe',
+    {
+      ...frame(
+        {
+          topic: { type: 'string', minLength: 1, maxLength: 65_535 },
+          exchange: name,
+          retained: { type: 'boolean' },
+          queue: name,
+          credit: { type: 'integer', minimum: 0, maximum: CREDIT_MAX },
+        },
+        ['id'],
+      ),
+      oneOf: [{ required: ['topic'] }, { required: ['queue'] }],
+      dependentSchemas: {
+        queue: { properties: { exchange: false, retained: false } },
+        topic: { properties: { credit: false } },
+      },
+    },
+  ],
+  ['unsubscribe', frame({ sub: id }, ['sub'])],
+  ['credit', frame({ sub: id, credit: { type: 'integer', minimum: 0, maximum: CREDIT_MAX } }, ['sub', 'credit'])],
+  ['ack', settle],
+  ['requeue', settle],
+  ['discard', settle],
+  [
+    'publish',
+    { ...frame({ ...PUBLISH_PROPERTIES, ...TARGET_PROPERTIES, mandatory: { type: 'boolean' } }), oneOf: TARGET_ONE_OF },
+  ],
+  ['ping', frame({})],
+];
+
+const ajv = new Ajv({ allowUnionTypes: true, strictTuples: false, strictRequired: false });
+const VALIDATORS: ReadonlyMap<string, ValidateFunction> = new Map(
+  SCHEMAS.map(([op, schema]) => [op, ajv.compile(schema)]),
+);
+
+/** A frame that is refused, with its id when that could be read, so that the client knows which one. */
+export class FrameError extends CoreError {
+  readonly id: FrameId | undefined;
+
+  constructor(code: 'malformed-frame' | 'invalid-argument' | 'not-supported', detail: string, frameId?: FrameId) {
+    super(code, detail);
+    this.id = frameId;
+  }
+}
+
+/** The frame a text holds. Throws `FrameError`. */
+export function parseFrame(text: string): ClientFrame {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw new FrameError('malformed-frame', 'a frame is one JSON object');
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    throw new FrameError('malformed-frame', 'a frame is one JSON object');
+  }
+  const { op, id: given } = parsed as { op?: unknown; id?: unknown };
+  const frameId = isFrameId(given) ? given : undefined;
+  const validate = typeof op === 'string' ? VALIDATORS.get(op) : undefined;
+  if (validate === undefined) throw new FrameError('not-supported', `op ${shortly(op)}`, frameId);
+  if (!validate(parsed)) {
+    const problem = validate.errors?.[0];
+    const where = problem?.instancePath === '' ? 'the frame' : problem?.instancePath.slice(1).replaceAll('/', '.');
+    throw new FrameError('invalid-argument', `${where} ${problem?.message ?? 'is wrong'}`, frameId);
+  }
+  return parsed as ClientFrame;
+}
+
+function isFrameId(value: unknown): value is FrameId {
+  return (typeof value === 'string' && value.length <= ID_LENGTH_MAX) || Number.isSafeInteger(value);
+}
+
+function shortly(value: unknown): string {
+  return String(typeof value === 'string' ? value : JSON.stringify(value)).slice(0, 50);
+}

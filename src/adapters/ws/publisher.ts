@@ -1,0 +1,94 @@
+/** The publishing side of a JSON WebSocket: one producer, confirms answered with the id of the frame. */
+import {
+  type Broker,
+  type Client,
+  type Clock,
+  CONFIRM,
+  CoreError,
+  type Limits,
+  MANDATORY,
+  Message,
+  type Producer,
+} from '../../core/index.ts';
+import { bodyOf, fillMessage } from '../json-message.ts';
+import { PendingConfirms } from '../pending-confirms.ts';
+import { AddressBook, targetOf } from '../targets.ts';
+import type { FrameId, PublishFrame } from './frames.ts';
+
+export interface PublisherHandlers {
+  /** The message of frame `id` is as durable as was asked. */
+  onConfirmed(id: FrameId, routed: boolean): void;
+  onRefused(id: FrameId, error: CoreError): void;
+  /** Stop reading from the peer until `onDrain`. */
+  onFull(): void;
+  onDrain(): void;
+}
+
+interface Waiting {
+  readonly id: FrameId;
+  readonly mandatory: boolean;
+  routed: boolean;
+}
+
+/** `publish` fills it and the core copies it before the call returns: one is enough. */
+const view = new Message();
+
+export class Publisher {
+  readonly #producer: Producer;
+  readonly #addresses: AddressBook;
+  readonly #confirms = new PendingConfirms<Waiting>();
+  readonly #broker: Broker;
+  readonly #clock: Clock;
+  readonly #handlers: PublisherHandlers;
+  #current: Waiting | undefined;
+
+  constructor(broker: Broker, client: Client, limits: Limits, clock: Clock, handlers: PublisherHandlers) {
+    this.#broker = broker;
+    this.#clock = clock;
+    this.#handlers = handlers;
+    this.#producer = client.producer({
+      onConfirm: (upTo, refused) => this.#confirms.confirm(upTo, refused, (waiting, ok) => this.#answer(waiting, ok)),
+      onReturn: () => {
+        if (this.#current !== undefined) this.#current.routed = false;
+      },
+      onDrain: () => handlers.onDrain(),
+    });
+    this.#addresses = new AddressBook(this.#producer, limits);
+  }
+
+  /** Publish what a frame says. With an id the confirm is answered; without one nobody hears of it again.
+   *  Throws `not-found`, `invalid-argument`, `publishing-blocked`, `message-too-large`. */
+  publish(frame: PublishFrame): void {
+    if (this.#broker.blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#broker.blockedBy);
+    const address = this.#addresses.find(targetOf(frame));
+    fillMessage(view, frame, bodyOf(frame), this.#clock.now());
+    const { id } = frame;
+    if (id === undefined) {
+      if (!this.#producer.publish(address, view, 0)) this.#handlers.onFull();
+      return;
+    }
+    const waiting: Waiting = { id, mandatory: frame.mandatory === true || frame.queue !== undefined, routed: true };
+    this.#current = waiting;
+    this.#confirms.push(waiting);
+    try {
+      // Mandatory always: that is how we learn whether it was routed.
+      if (!this.#producer.publish(address, view, MANDATORY | CONFIRM)) this.#handlers.onFull();
+    } catch (error) {
+      this.#confirms.pop();
+      this.#addresses.clear();
+      throw error;
+    } finally {
+      this.#current = undefined;
+    }
+  }
+
+  #answer(waiting: Waiting, ok: boolean): void {
+    if (!ok) {
+      this.#handlers.onRefused(waiting.id, new CoreError('publishing-blocked', 'the message was refused'));
+    } else if (waiting.mandatory && !waiting.routed) {
+      this.#handlers.onRefused(waiting.id, new CoreError('unroutable'));
+    } else {
+      this.#handlers.onConfirmed(waiting.id, waiting.routed);
+    }
+  }
+}

@@ -1,0 +1,144 @@
+/** The two kinds of subscription of a JSON WebSocket: a tap on topics (at most once) and a queue (acknowledged). */
+import type {
+  Client,
+  DeliveryBatch,
+  ErrorCode,
+  Limits,
+  Message,
+  Pattern,
+  SettleOp,
+  Subscription,
+  Tap,
+} from '../../core/index.ts';
+import { CoreError } from '../../core/index.ts';
+import type { FrameId } from './frames.ts';
+import type { MessageFrames } from './message-frames.ts';
+import type { WsOutput } from './output.ts';
+
+/** What both kinds need of their session. */
+export interface SubscriptionHost {
+  readonly client: Client;
+  readonly output: WsOutput;
+  readonly frames: MessageFrames;
+  readonly limits: Limits;
+  /** The broker ended a subscription: forget it, and tell the peer. */
+  onEnd(id: FrameId, reason: ErrorCode): void;
+}
+
+export interface JsonSubscription {
+  /** There is room again after `output.roomy` was false. */
+  onRoom(): void;
+  close(): void;
+}
+
+/** Messages as they are published; those a slow peer has no room for are dropped, and it is told how many. */
+export class TapSubscription implements JsonSubscription {
+  readonly #host: SubscriptionHost;
+  readonly #prefix: string;
+  readonly #droppedPrefix: string;
+  readonly #tap: Tap;
+  #dropped = 0;
+
+  /** Throws `not-found`, `limit-exceeded`. */
+  constructor(host: SubscriptionHost, id: FrameId, exchange: string, pattern: Pattern) {
+    this.#host = host;
+    const sub = JSON.stringify(id);
+    this.#prefix = `{"op":"message","sub":${sub},`;
+    this.#droppedPrefix = `{"op":"dropped","sub":${sub},"count":`;
+    this.#tap = host.client.tap({ onMessage: (message) => this.#onMessage(message) });
+    try {
+      this.#tap.bind(exchange, pattern);
+    } catch (error) {
+      this.#tap.close();
+      throw error;
+    }
+  }
+
+  /** Send the retained last values that match, then call `done`. */
+  sendRetained(exchange: string, pattern: Pattern, done: () => void): void {
+    this.#tap.retained(exchange, pattern, (message) => void this.#onMessage(message), done);
+  }
+
+  onRoom(): void {
+    if (this.#dropped === 0) return;
+    this.#host.output.sendText(`${this.#droppedPrefix}${this.#dropped}}`);
+    this.#dropped = 0;
+  }
+
+  close(): void {
+    this.#tap.close();
+  }
+
+  #onMessage(message: Message): boolean {
+    const { output, frames, limits } = this.#host;
+    // `roomy` comes first: asking it is what makes `onRoom` come.
+    if (!output.roomy && output.queuedBytes >= limits.tapOutBytesMax) {
+      this.#dropped++;
+      return false;
+    }
+    output.sendFrame(frames.frame(message, this.#prefix));
+    return true;
+  }
+}
+
+/** Messages of a queue. At most `window` are unsettled at a time; settling makes room for more. */
+export class QueueSubscription implements JsonSubscription {
+  readonly #host: SubscriptionHost;
+  readonly #prefix: string;
+  readonly #subscription: Subscription;
+  #window: number;
+
+  /** Throws `not-found`, `resource-locked`, `in-use`, `limit-exceeded`. */
+  constructor(host: SubscriptionHost, id: FrameId, queue: string, window: number) {
+    this.#host = host;
+    this.#window = window;
+    this.#prefix = `{"op":"message","sub":${JSON.stringify(id)},"delivery":`;
+    this.#subscription = host.client.subscribe(
+      queue,
+      { credit: window, tag: String(id) },
+      { onDeliveries: (batch) => this.#deliver(batch), onEnd: (reason) => host.onEnd(id, reason) },
+    );
+  }
+
+  /** Settle ranges of deliveries; answers how many were settled. Throws `unknown-delivery`: then none are. */
+  settle(ranges: readonly (number | readonly [number, number])[], op: SettleOp): number {
+    for (const range of ranges) {
+      const [first, last] = bounds(range);
+      if (last < first) throw new CoreError('invalid-argument', `the range ${first} to ${last} is empty`);
+    }
+    let settled = 0;
+    for (const range of ranges) settled += this.#subscription.settle(...bounds(range), op);
+    if (settled > 0) this.setWindow(this.#window);
+    return settled;
+  }
+
+  afterDurable(done: () => void): void {
+    this.#subscription.afterDurable(done);
+  }
+
+  /** How many deliveries may be unsettled at a time; 0 pauses. */
+  setWindow(window: number): void {
+    this.#window = window;
+    this.#subscription.setCredit(Math.max(0, window - this.#subscription.unsettled));
+  }
+
+  onRoom(): void {
+    this.#subscription.resume();
+  }
+
+  close(): void {
+    this.#subscription.close();
+  }
+
+  #deliver(batch: DeliveryBatch): void {
+    const { output, frames } = this.#host;
+    while (output.roomy && batch.next()) {
+      const prefix = `${this.#prefix}${batch.deliveryId},"redeliveries":${batch.redeliveries},`;
+      output.sendText(frames.text(batch.message, prefix));
+    }
+  }
+}
+
+function bounds(range: number | readonly [number, number]): readonly [number, number] {
+  return typeof range === 'number' ? [range, range] : range;
+}

@@ -317,8 +317,9 @@ export class EntryRing {
 
   /** No room for position `tail`: take a larger block, or another page. */
   #makeRoom(): void {
-    if (this.#class === PAGED) this.#addPage();
-    else this.#move(this.#class + 1);
+    if (this.#class !== PAGED) this.#move(this.#class + 1);
+    // Entries moved to pages may end where a page ends.
+    if (this.#class === PAGED && this.#tail === this.#room) this.#addPage();
   }
 
   #addPage(): void {

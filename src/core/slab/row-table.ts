@@ -42,7 +42,7 @@ export class RowTable {
   /** Numbers of pages with room, in no order; may hold some that were freed or filled since. `#listed` tells what is in. */
   readonly #roomy: number[] = [];
   readonly #listed: boolean[] = [];
-  #current = FULL_PAGE;
+  #current: Uint32Array = FULL_PAGE;
   #currentNumber = -1;
   #count = 0;
 

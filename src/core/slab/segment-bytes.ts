@@ -4,13 +4,13 @@ const CHUNK = 1 << CHUNK_BITS;
 
 interface Chunk {
   readonly bytes: Float64Array;
-  /** Bodies counted in this chunk; at 0 it is dropped. */
+  /** Bodies counted in this chunk. */
   bodies: number;
 }
 
 export class SegmentBytes {
   readonly #chunks = new Map<number, Chunk>();
-  /** The chunk used last: mostly the next one too. */
+  /** The chunk used last: mostly the next one too. It is kept when it becomes empty, until another is used. */
   #lastKey = -1;
   #last: Chunk = { bytes: new Float64Array(0), bodies: 0 };
   #total = 0;
@@ -34,10 +34,8 @@ export class SegmentBytes {
     const key = segment >>> CHUNK_BITS;
     const chunk = key === this.#lastKey ? this.#last : this.#chunk(key);
     chunk.bytes[segment & (CHUNK - 1)]! -= length;
+    chunk.bodies--;
     this.#total -= length;
-    if (--chunk.bodies > 0) return;
-    this.#chunks.delete(key);
-    this.#lastKey = -1;
   }
 
   /** Bytes in one segment. */
@@ -52,6 +50,7 @@ export class SegmentBytes {
   }
 
   #chunk(key: number): Chunk {
+    if (this.#last.bodies === 0) this.#chunks.delete(this.#lastKey);
     let chunk = this.#chunks.get(key);
     if (chunk === undefined) {
       chunk = { bytes: new Float64Array(CHUNK), bodies: 0 };

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Arena, ARENA_SEGMENT } from '../../../src/core/slab/arena.ts';
+import { ARENA_SEGMENT, Arena } from '../../../src/core/slab/arena.ts';
 import { seeded, seedOf } from './support.ts';
 
 const MIB = 1024 * 1024;
@@ -13,7 +13,8 @@ t.test('model: bodies keep their bytes until they are released', (t) => {
   const remove = (at: number): void => {
     const body = bodies[at]!;
     const bytes = arena.bytes(body.segment).subarray(body.offset, body.offset + body.length);
-    if (bytes.length !== body.length || !bytes.every((byte) => byte === body.fill)) t.fail(`bytes changed, seed ${seed}`);
+    if (bytes.length !== body.length || !bytes.every((byte) => byte === body.fill))
+      t.fail(`bytes changed, seed ${seed}`);
     arena.release(body.segment, body.length);
     live -= body.length;
     bodies[at] = bodies.at(-1)!;

@@ -1,4 +1,4 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { BodyTable } from '../../../src/core/slab/body-table.ts';
 import { IndexSlab } from '../../../src/core/slab/index-slab.ts';
 import { PageStore } from '../../../src/core/slab/page-store.ts';
@@ -13,7 +13,7 @@ interface Body {
 }
 
 /** Compare every accessor, the sums and the scan with the model. */
-function check(test: typeof t, bodies: BodyTable, model: ReadonlyMap<number, Body>, note: string): void {
+function check(test: Test, bodies: BodyTable, model: ReadonlyMap<number, Body>, note: string): void {
   const live = new Map<number, number>();
   const wrong: number[] = [];
   for (const [handle, body] of model) {
@@ -33,7 +33,11 @@ function check(test: typeof t, bodies: BodyTable, model: ReadonlyMap<number, Bod
     if (bodies.liveBytes(segment) !== bytes) test.fail(`live bytes of segment ${segment}, ${note}`);
   }
   test.equal(bodies.liveBytes(123_456_789), 0);
-  test.equal(bodies.totalBytes, [...live.values()].reduce((sum, bytes) => sum + bytes, 0), note);
+  test.equal(
+    bodies.totalBytes,
+    [...live.values()].reduce((sum, bytes) => sum + bytes, 0),
+    note,
+  );
 }
 
 function place(body: { segment: number; offset: number }): number {
@@ -152,6 +156,10 @@ t.test('every order of offsets comes out sorted', async (t) => {
     const scan = bodies.refsIn(new Set([7, 3]));
     let result = scan.next();
     while (!result.done) result = scan.next();
-    t.same(result.value.map((ref) => ref.offset), offsets.sort((a, b) => a - b), `${count} bodies, seed ${seed}`);
+    t.same(
+      result.value.map((ref) => ref.offset),
+      offsets.sort((a, b) => a - b),
+      `${count} bodies, seed ${seed}`,
+    );
   }
 });

@@ -36,7 +36,10 @@ for (const rowWords of [4, 8, 256, 2048, 8192]) {
       t.equal(rows.count, model.size);
       const wrong = [...model].filter(([handle, value]) => {
         const at = rows.index(handle);
-        return !rows.page(handle).subarray(at, at + rowWords).every((word) => word === value);
+        return !rows
+          .page(handle)
+          .subarray(at, at + rowWords)
+          .every((word) => word === value);
       });
       t.same(wrong, [], `seed ${seed}`);
     };
@@ -46,7 +49,10 @@ for (const rowWords of [4, 8, 256, 2048, 8192]) {
     check(again);
     const fresh = new Set(Array.from({ length: 1000 }, () => again.allocate()));
     t.equal(fresh.size, 1000);
-    t.notOk([...fresh].some((handle) => model.has(handle)), 'a rebuilt table gives out free rows only');
+    t.notOk(
+      [...fresh].some((handle) => model.has(handle)),
+      'a rebuilt table gives out free rows only',
+    );
   });
 }
 

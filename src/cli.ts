@@ -11,6 +11,7 @@ import { resolveOptions } from './config-file.ts';
 import { CoreError, type ErrorCode, SystemClock } from './core/index.ts';
 import { inspect } from './core/journal/inspect.ts';
 import { NodeDisk } from './core/journal/node-disk.ts';
+import type { RecoveryRemedy } from './core/journal/recovery.ts';
 import { EXIT, helpText } from './help.ts';
 import { createLog, type ServerLog } from './log.ts';
 import { type CommandLine, OptionError, type Options, parseCommandLine, unknownVariables } from './options.ts';
@@ -70,7 +71,18 @@ async function main(): Promise<number> {
   }
 }
 
+const REMEDIES: readonly RecoveryRemedy[] = ['truncate-tail'];
+
+function remedyOf(text: string | undefined): RecoveryRemedy | undefined {
+  const remedy = REMEDIES.find((name) => name === text);
+  if (text !== undefined && remedy === undefined) {
+    throw new OptionError(`--recover takes ${REMEDIES.join(' or ')}, not ${JSON.stringify(text)}`);
+  }
+  return remedy;
+}
+
 async function start(line: CommandLine): Promise<number> {
+  const remedy = remedyOf(line.recover);
   const options = await resolveOptions(line, process.env);
   if (line.checkConfig) {
     new PasswordAuthenticator(options);
@@ -87,11 +99,11 @@ async function start(line: CommandLine): Promise<number> {
   };
   process.on('uncaughtException', dieOfBug);
   process.on('unhandledRejection', dieOfBug);
-  return serve(options, log, line.recover);
+  return serve(options, log, remedy);
 }
 
 /** Run until a signal or a failed journal ends it. */
-async function serve(options: Options, log: ServerLog, remedy: string | undefined): Promise<number> {
+async function serve(options: Options, log: ServerLog, remedy: RecoveryRemedy | undefined): Promise<number> {
   const stopAsked = stopSignal(log);
   const server = await startServer({ options, log, version: VERSION, remedy });
   log('info', 'ready', { ...server.ports, host: options.host, dataDir: options.dataDir, version: VERSION });

@@ -14,6 +14,7 @@ import { createWsAdapter } from './adapters/ws/index.ts';
 import { PasswordAuthenticator } from './auth.ts';
 import { SystemClock } from './core/index.ts';
 import { NodeDisk } from './core/journal/node-disk.ts';
+import type { RecoveryRemedy } from './core/journal/recovery.ts';
 import { openBroker, type RunningBroker } from './core/start.ts';
 import type { ServerLog } from './log.ts';
 import type { Options } from './options.ts';
@@ -38,7 +39,7 @@ export interface StartOptions {
   readonly log: ServerLog;
   readonly version: string;
   /** What recovery may do with a damaged journal. */
-  readonly remedy?: string | undefined;
+  readonly remedy?: RecoveryRemedy | undefined;
 }
 
 export interface RunningServer {

@@ -117,7 +117,7 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
         ['id'],
       ),
       oneOf: [{ required: ['topic'] }, { required: ['queue'] }],
-      dependentSchemas: {
+      dependencies: {
         queue: { properties: { exchange: false, retained: false } },
         topic: { properties: { credit: false } },
       },

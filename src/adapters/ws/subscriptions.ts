@@ -87,6 +87,8 @@ export class QueueSubscription implements JsonSubscription {
   readonly #prefix: string;
   readonly #subscription: Subscription;
   #window: number;
+  /** Number of the newest delivery. */
+  #newest = 0;
 
   /** Throws `not-found`, `resource-locked`, `in-use`, `limit-exceeded`. */
   constructor(host: SubscriptionHost, id: FrameId, queue: string, window: number) {
@@ -105,6 +107,7 @@ export class QueueSubscription implements JsonSubscription {
     for (const range of ranges) {
       const [first, last] = bounds(range);
       if (last < first) throw new CoreError('invalid-argument', `the range ${first} to ${last} is empty`);
+      if (last > this.#newest) throw new CoreError('unknown-delivery', `${last}; the newest is ${this.#newest}`);
     }
     let settled = 0;
     for (const range of ranges) settled += this.#subscription.settle(...bounds(range), op);
@@ -133,6 +136,7 @@ export class QueueSubscription implements JsonSubscription {
   #deliver(batch: DeliveryBatch): void {
     const { output, frames } = this.#host;
     while (output.roomy && batch.next()) {
+      this.#newest = batch.deliveryId;
       const prefix = `${this.#prefix}${batch.deliveryId},"redeliveries":${batch.redeliveries},`;
       output.sendText(frames.text(batch.message, prefix));
     }

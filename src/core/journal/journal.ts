@@ -32,7 +32,14 @@ export interface JournalHandlers {
 }
 
 /** One record met in replay. `bytes[start, end)` is the payload; `segment` and `offset` name `start` as a BodyRef does. */
-export type ReplayRecord = (type: number, bytes: Buffer, start: number, end: number, segment: number, offset: number) => void;
+export type ReplayRecord = (
+  type: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  segment: number,
+  offset: number,
+) => void;
 
 export interface Journal {
   /** Number of the batch that `append` writes to. */

@@ -62,7 +62,8 @@ export class NodeDisk implements Disk {
   }
 
   async lock(): Promise<void> {
-    if (this.#lock !== undefined) throw new CoreError('data-dir-locked', `${this.root} is open in this process already`);
+    if (this.#lock !== undefined)
+      throw new CoreError('data-dir-locked', `${this.root} is open in this process already`);
     const folder = join(this.root, 'lock');
     try {
       await mkdir(folder, { recursive: true });

@@ -1,0 +1,204 @@
+import type { Disk } from '../disk.ts';
+import type { BodyRef } from './journal.ts';
+import { OpenFiles } from './open-files.ts';
+import { corrupt, type Piece, type Source } from './source.ts';
+import type { TailCache } from './tail-cache.ts';
+
+/** Reads under way at once, over all callers. They share libuv's four threads with the commits. */
+const READS_MAX = 4;
+/** Reads that one `load` has started and not used up. */
+const AHEAD_MAX = 3;
+/** Neighbouring extents are read together up to this. */
+const READ_BYTES = 1024 * 1024;
+const CACHE_BYTES_MAX = 8 * 1024 * 1024;
+const OPEN_FILES_MAX = 64;
+
+/** A piece that was read, or is being read as long as `ready` is there. */
+interface CachedPiece extends Piece {
+  ready: Promise<void> | undefined;
+}
+
+/** A read started for the refs before `until` that no earlier one was started for. */
+interface Planned {
+  readonly piece: CachedPiece;
+  readonly until: number;
+}
+
+/** Called for each body: its bytes begin at `bytes[start]` and are valid only during the call. */
+export type EachBody = (index: number, bytes: Buffer, start: number) => void;
+
+/**
+ * Reads bodies back. What is read is always a whole extent with its checksums (some batches of a log segment, some blocks of a
+ * cold one); pieces are kept a while, since the next body asked for is usually the neighbour of the last.
+ */
+export class Reader {
+  readonly #tail: TailCache;
+  readonly #placeOf: (segment: number) => Source | undefined;
+  readonly #files: OpenFiles;
+  /** Least recently used first. */
+  readonly #pieces: CachedPiece[] = [];
+  #cachedBytes = 0;
+  #reading = 0;
+  readonly #queue: (() => void)[] = [];
+
+  /** @param placeOf the file that has the bodies of a segment now */
+  constructor(disk: Disk, tail: TailCache, placeOf: (segment: number) => Source | undefined) {
+    this.#tail = tail;
+    this.#placeOf = placeOf;
+    this.#files = new OpenFiles(disk, OPEN_FILES_MAX);
+  }
+
+  /** See `Journal.load`. */
+  async load(refs: readonly BodyRef[], each: EachBody): Promise<void> {
+    const ahead: Planned[] = [];
+    let planned = 0;
+    for (let index = 0; index < refs.length; index++) {
+      const ref = refs[index]!;
+      const chunk = this.#tail.find(ref.segment, ref.offset);
+      if (chunk !== undefined) {
+        each(index, chunk.bytes, ref.offset - chunk.start);
+        continue;
+      }
+      while (ahead.length > 0 && ahead[0]!.until <= index) ahead.shift();
+      planned = this.#planAhead(refs, Math.max(planned, index), ahead);
+      const piece = ahead[0]?.piece;
+      if (piece?.ready !== undefined) await piece.ready;
+      const start = piece === undefined ? -1 : piece.source.find(piece, ref.segment, ref.offset, ref.length);
+      if (start !== -1) each(index, piece!.bytes, start);
+      // Nothing was planned for it: it has just left the tail cache, or the index of its segment is not complete there yet.
+      else await this.#loadOne(ref, (bytes, at) => each(index, bytes, at));
+    }
+  }
+
+  /** Start reads until enough are under way. Answers the first ref that none was started for. */
+  #planAhead(refs: readonly BodyRef[], from: number, ahead: Planned[]): number {
+    while (ahead.length < AHEAD_MAX && from < refs.length) {
+      const next = this.#planRead(refs, from);
+      if (next === undefined) break;
+      ahead.push(next);
+      from = next.until;
+    }
+    return from;
+  }
+
+  /** One read for as many of the refs from `from` on as lie together. Undefined when there is none to start. */
+  #planRead(refs: readonly BodyRef[], from: number): Planned | undefined {
+    let source: Source | undefined;
+    let start = 0;
+    let end = 0;
+    let index = from;
+    for (; index < refs.length; index++) {
+      const { segment, offset, length } = refs[index]!;
+      if (this.#tail.find(segment, offset) !== undefined) continue;
+      const place = this.#placeOf(segment);
+      const extent = place === undefined ? undefined : extentOrNone(place, segment, offset, length);
+      if (extent === undefined) break;
+      if (source === undefined) {
+        source = place;
+        ({ start, end } = extent);
+      } else if (place !== source || extent.start < start || extent.start > end) break;
+      else if (extent.end <= end) continue;
+      else if (extent.end - start <= READ_BYTES) end = extent.end;
+      else break;
+    }
+    return source === undefined ? undefined : { piece: this.#fetch(source, start, end), until: index };
+  }
+
+  /** The slow way, for one body that was not planned. */
+  async #loadOne(ref: BodyRef, each: (bytes: Buffer, start: number) => void): Promise<void> {
+    const { segment, offset, length } = ref;
+    for (;;) {
+      const source = this.#placeOf(segment);
+      if (source === undefined) throw corrupt(`segment ${segment}`, 'it is not there, but a body in it was asked for');
+      const extent = source.extent(segment, offset, length);
+      if (extent === undefined) {
+        await this.#limited(() => this.#files.use(source.path, (file) => source.prepare(offset, file)));
+        continue;
+      }
+      const piece = this.#fetch(source, extent.start, extent.end);
+      if (piece.ready !== undefined) await piece.ready;
+      const start = source.find(piece, segment, offset, length);
+      if (start === -1)
+        throw corrupt(source.path, `no body of ${length} bytes for segment ${segment}, offset ${offset}`);
+      return each(piece.bytes, start);
+    }
+  }
+
+  /** The extent from the cache, or a read of it, started now. */
+  #fetch(source: Source, start: number, end: number): CachedPiece {
+    const at = this.#pieces.findLastIndex(
+      (piece) => piece.source === source && piece.start <= start && piece.end >= end,
+    );
+    if (at !== -1) {
+      const found = this.#pieces[at]!;
+      this.#pieces.splice(at, 1);
+      this.#pieces.push(found);
+      return found;
+    }
+    const piece: CachedPiece = { source, start, end, bytes: Buffer.allocUnsafeSlow(end - start), ready: undefined };
+    this.#pieces.push(piece);
+    this.#cachedBytes += end - start;
+    piece.ready = this.#read(piece);
+    // Whoever needs the piece awaits `ready` and gets the error; nobody may need it any more.
+    piece.ready.catch(() => this.#drop(this.#pieces.indexOf(piece)));
+    this.#trim();
+    return piece;
+  }
+
+  async #read(piece: CachedPiece): Promise<void> {
+    const { source, bytes, start } = piece;
+    await this.#limited(() =>
+      this.#files.use(source.path, async (file) => {
+        const got = await file.read(bytes, 0, bytes.length, start);
+        if (got < bytes.length) throw corrupt(source.path, `it ends at ${start + got}`);
+      }),
+    );
+    source.verify(bytes, start);
+    piece.ready = undefined;
+  }
+
+  /** Run a task when fewer than READS_MAX are running. */
+  async #limited<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#reading >= READS_MAX) await new Promise<void>((resolve) => this.#queue.push(resolve));
+    else this.#reading++;
+    try {
+      return await task();
+    } finally {
+      // The place is handed on, so that nobody can slip in between.
+      const next = this.#queue.shift();
+      if (next === undefined) this.#reading--;
+      else next();
+    }
+  }
+
+  #trim(): void {
+    for (let at = 0; this.#cachedBytes > CACHE_BYTES_MAX && at < this.#pieces.length - 1; ) {
+      if (this.#pieces[at]!.ready === undefined) this.#drop(at);
+      else at++;
+    }
+  }
+
+  #drop(at: number): void {
+    const [piece] = this.#pieces.splice(at, at === -1 ? 0 : 1);
+    if (piece !== undefined) this.#cachedBytes -= piece.end - piece.start;
+  }
+
+  /** The file of this source is going away: forget what was read of it. Reads under way still end well. */
+  retire(source: Source): void {
+    this.#files.retire(source.path);
+    for (let at = this.#pieces.length - 1; at >= 0; at--) if (this.#pieces[at]!.source === source) this.#drop(at);
+  }
+
+  close(): Promise<void> {
+    return this.#files.closeAll();
+  }
+}
+
+/** A bad ref is reported when its turn comes, not while planning ahead. */
+function extentOrNone(source: Source, segment: number, offset: number, length: number) {
+  try {
+    return source.extent(segment, offset, length);
+  } catch {
+    return undefined;
+  }
+}

@@ -5,13 +5,10 @@
 import type { Broker, Clock, Limits } from '../../core/index.ts';
 import type { Authenticator } from '../auth.ts';
 import type { Connection } from '../connection.ts';
-
-/** Says something about the control plane: never one line per message. */
-export type Log = (
-  level: 'debug' | 'info' | 'warn' | 'error',
-  msg: string,
-  fields?: Readonly<Record<string, unknown>>,
-) => void;
+import type { Log } from '../log.ts';
+import { Detector } from './detect.ts';
+import { AMQP091_FORMAT, Converter } from './v091/message.ts';
+import { Session } from './v091/session.ts';
 
 export interface AmqpAdapterOptions {
   readonly broker: Broker;
@@ -33,11 +30,45 @@ export interface AmqpAdapter {
   readonly connections: number;
 }
 
+/** Registers the message format with the broker: one adapter for each broker. */
 export function createAmqpAdapter(options: AmqpAdapterOptions): AmqpAdapter {
-  options.log('debug', 'the AMQP adapter is under construction');
+  options.broker.registerFormat(AMQP091_FORMAT);
+  const environment = { ...options, converter: new Converter(options.broker) };
+  /** Every connection, with what ends it in an orderly way. */
+  const open = new Map<Connection, () => void>();
+  let whenEmpty: (() => void) | undefined;
+  let closing = false;
+
+  const gone = (connection: Connection): void => {
+    open.delete(connection);
+    if (open.size === 0) whenEmpty?.();
+  };
+
   return {
-    accept: (connection) => connection.destroy(),
-    close: () => Promise.resolve(),
-    connections: 0,
+    accept(connection) {
+      if (closing) {
+        connection.destroy();
+        return;
+      }
+      open.set(connection, () => connection.destroy());
+      const start = (_version: string, handshakeMs: number): Session => {
+        const session = new Session(connection, environment, handshakeMs, () => gone(connection));
+        open.set(connection, () => session.shutdown('the broker is stopping'));
+        return session;
+      };
+      new Detector(connection, options.clock, start, () => gone(connection));
+    },
+    async close() {
+      closing = true;
+      if (open.size === 0) return;
+      const empty = new Promise<void>((resolve) => {
+        whenEmpty = resolve;
+      });
+      for (const end of [...open.values()]) end();
+      await empty;
+    },
+    get connections() {
+      return open.size;
+    },
   };
 }

@@ -1,0 +1,154 @@
+/** What takes messages from a queue for a channel: consumers, and single gets. */
+
+import type { DeliveryBatch, SettleOp, Subscription, SubscriptionHandlers } from '../../../core/index.ts';
+import { deliverPrefix } from './deliver.ts';
+import type { ChannelHost } from './host.ts';
+
+/** Where deliveries go; the channel's `Deliveries`. */
+export interface Receiver {
+  deliver(consumer: Consumer, batch: DeliveryBatch): void;
+  /** The broker ended a subscription. */
+  ended(taker: Taker): void;
+}
+
+export interface GetReceiver extends Receiver {
+  /** A message was taken for basic.get: `batch` shows it. */
+  got(getter: Getter, batch: DeliveryBatch): void;
+}
+
+/** A source of deliveries that hold delivery tags: settles them. */
+export abstract class Taker implements SubscriptionHandlers {
+  /** Number under which the channel's delivery tags know it. */
+  readonly slot: number;
+  readonly noAck: boolean;
+  subscription: Subscription | undefined;
+  /** Delivery tags that refer to it. */
+  held = 0;
+  /** It takes no more messages: cancelled, or ended by the broker. */
+  over = false;
+
+  constructor(slot: number, noAck: boolean) {
+    this.slot = slot;
+    this.noAck = noAck;
+  }
+
+  abstract onDeliveries(batch: DeliveryBatch): void;
+  abstract onEnd(): void;
+
+  /** Settle deliveries `first` to `last`; answers how many there were. */
+  settle(first: number, last: number, op: SettleOp): number {
+    return this.subscription === undefined ? 0 : this.subscription.settle(first, last, op);
+  }
+
+  /** End it, requeueing what is unsettled. */
+  close(): void {
+    this.over = true;
+    this.subscription?.close();
+    this.subscription = undefined;
+  }
+}
+
+/** basic.consume. */
+export class Consumer extends Taker {
+  readonly tag: string;
+  /** Start of every basic.deliver method to it. */
+  readonly prefix: Buffer;
+  /** It has a prefetch limit of its own: settling gives credit back. */
+  readonly #limited: boolean;
+  readonly #receiver: Receiver;
+
+  constructor(slot: number, tag: string, noAck: boolean, limited: boolean, receiver: Receiver) {
+    super(slot, noAck);
+    this.tag = tag;
+    this.prefix = deliverPrefix(tag);
+    this.#limited = limited;
+    this.#receiver = receiver;
+  }
+
+  override onDeliveries(batch: DeliveryBatch): void {
+    this.#receiver.deliver(this, batch);
+  }
+
+  override onEnd(): void {
+    this.over = true;
+    this.subscription = undefined;
+    this.#receiver.ended(this);
+  }
+
+  override settle(first: number, last: number, op: SettleOp): number {
+    const count = super.settle(first, last, op);
+    if (this.#limited && !this.over && count > 0) this.subscription?.credit(count);
+    return count;
+  }
+
+  resume(): void {
+    if (!this.over) this.subscription?.resume();
+  }
+
+  /** basic.cancel: what is unsettled may still be settled. */
+  cancel(): void {
+    this.over = true;
+    this.subscription?.close(true);
+  }
+}
+
+/** basic.get on one queue: takes one message at a time. */
+export class Getter extends Taker {
+  readonly #host: ChannelHost;
+  readonly queue: string;
+  readonly #receiver: GetReceiver;
+  #wanted = false;
+  #answered: ((found: boolean) => void) | undefined;
+
+  constructor(slot: number, noAck: boolean, queue: string, host: ChannelHost, receiver: GetReceiver) {
+    super(slot, noAck);
+    this.queue = queue;
+    this.#host = host;
+    this.#receiver = receiver;
+  }
+
+  /** Resolves to false when the queue had nothing to give. */
+  get(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#answered = resolve;
+      this.#wanted = true;
+      const subscription = this.subscription as Subscription;
+      subscription.setCredit(1);
+      if (subscription.drain === undefined) this.#waitForTurn();
+      else subscription.drain(() => this.#answer(false));
+    });
+  }
+
+  override onDeliveries(batch: DeliveryBatch): void {
+    if (!this.#wanted || !batch.next()) return;
+    this.#receiver.got(this, batch);
+    this.#answer(true);
+  }
+
+  override onEnd(): void {
+    this.over = true;
+    this.subscription = undefined;
+    this.#receiver.ended(this);
+    this.#answer(false);
+  }
+
+  #answer(found: boolean): void {
+    if (!this.#wanted) return;
+    this.#wanted = false;
+    this.#answered?.(found);
+  }
+
+  /** Without `drain`: the queue is empty when the turn is over and it says so. */
+  #waitForTurn(): void {
+    this.#host.clock.soon(() => {
+      if (!this.#wanted) return;
+      const info = this.#host.broker.admin.queue(this.#host.client.vhost, this.queue);
+      if (info !== undefined && info.ready > 0 && !this.over) {
+        this.#waitForTurn();
+        return;
+      }
+      this.subscription?.setCredit(0);
+      this.#answer(false);
+    });
+  }
+}

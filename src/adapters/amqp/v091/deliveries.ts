@@ -1,0 +1,271 @@
+/** The consuming side of one channel: consumers, prefetch, delivery tags and their settlement, basic.get. */
+import { CoreError, type DeliveryBatch, type SettleOp, type SubscribeOptions } from '../../../core/index.ts';
+import { Consumer, type GetReceiver, Getter, type Taker } from './consumer.ts';
+import { AmqpError } from './errors.ts';
+import type { ChannelHost, Collector } from './host.ts';
+import type { Arguments } from './methods.ts';
+import { DeliveryTags } from './tags.ts';
+
+/** Idle getters kept for the next basic.get of their queue. */
+const GETTERS_MAX = 16;
+
+export class Deliveries implements GetReceiver, Collector {
+  readonly #host: ChannelHost;
+  readonly #channel: number;
+  readonly #tags = new DeliveryTags();
+  /** By slot; slot 0 is never used. */
+  readonly #takers: (Taker | undefined)[] = [undefined];
+  readonly #freeSlots: number[] = [];
+  readonly #byTag = new Map<string, Consumer>();
+  readonly #getters = new Map<string, Getter>();
+  readonly #paused = new Set<Consumer>();
+  /** Prefetch of consumers to come, and of the whole channel; 0 = no limit. */
+  #prefetch = 0;
+  #channelPrefetch = 0;
+  #flowing = true;
+  // Acknowledgements of consecutive deliveries of one consumer, settled together.
+  #runSlot = 0;
+  #runFirst = 0;
+  #runLast = 0;
+
+  constructor(host: ChannelHost, channel: number) {
+    this.#host = host;
+    this.#channel = channel;
+  }
+
+  /** basic.qos: as RabbitMQ reads it, `global` means this channel as a whole, otherwise each consumer to come. */
+  qos(count: number, global: boolean): void {
+    if (!global) {
+      this.#prefetch = count;
+      return;
+    }
+    this.#channelPrefetch = count;
+    this.resume();
+  }
+
+  /** channel.flow */
+  flow(active: boolean): void {
+    this.#flowing = active;
+    if (active) this.resume();
+  }
+
+  /** Consumers that had to stop may go on. */
+  resume(): void {
+    if (this.#paused.size === 0 || !this.#mayTake(false)) return;
+    const paused = [...this.#paused];
+    this.#paused.clear();
+    for (const consumer of paused) consumer.resume();
+  }
+
+  /** Answers the consumer tag. */
+  consume(queue: string, args: Arguments<'basic.consume'>): string {
+    const tag = args.consumerTag === '' ? `amq.ctag-${crypto.randomUUID()}` : args.consumerTag;
+    if (this.#byTag.has(tag)) throw new AmqpError('not-allowed', `attempt to reuse consumer tag '${tag}'`);
+    const limited = !args.noAck && this.#prefetch > 0;
+    const priority = priorityOf(args);
+    const consumer = new Consumer(this.#takeSlot(), tag, args.noAck, limited, this);
+    this.#takers[consumer.slot] = consumer;
+    const options: SubscribeOptions = {
+      credit: limited ? this.#prefetch : Number.POSITIVE_INFINITY,
+      exclusive: args.exclusive,
+      settled: args.noAck,
+      priority,
+      tag,
+    };
+    this.#subscribe(consumer, queue, options);
+    this.#byTag.set(tag, consumer);
+    return tag;
+  }
+
+  /** basic.cancel: what is unsettled stays with the channel. */
+  cancel(tag: string): void {
+    const consumer = this.#byTag.get(tag);
+    if (consumer === undefined) return;
+    this.#byTag.delete(tag);
+    this.#paused.delete(consumer);
+    consumer.cancel();
+    this.#retire(consumer);
+  }
+
+  /** basic.get. Resolves to false when there was nothing; otherwise the message has been written. */
+  get(queue: string, noAck: boolean): Promise<boolean> {
+    const name = `${noAck ? 'n' : 'a'}:${queue}`;
+    let getter = this.#getters.get(name);
+    if (getter === undefined || getter.over) {
+      if (this.#getters.size >= GETTERS_MAX) this.#closeIdleGetters();
+      getter = new Getter(this.#takeSlot(), noAck, queue, this.#host, this);
+      this.#takers[getter.slot] = getter;
+      this.#subscribe(getter, queue, { credit: 0, settled: noAck, pull: true });
+      this.#getters.set(name, getter);
+    }
+    return getter.get();
+  }
+
+  #subscribe(taker: Taker, queue: string, options: SubscribeOptions): void {
+    try {
+      taker.subscription = this.#host.client.subscribe(queue, options, taker);
+    } catch (error) {
+      taker.over = true;
+      this.#retire(taker);
+      throw exclusiveUse(error);
+    }
+  }
+
+  /** basic.ack */
+  ack(tag: number, multiple: boolean): void {
+    if (multiple) {
+      this.flush();
+      this.#settleUpTo(tag, 'complete');
+      return;
+    }
+    const tags = this.#tags;
+    if (!tags.take(tag)) throw unknownTag(tag);
+    if (tags.slot === this.#runSlot && tags.id === this.#runLast + 1) {
+      this.#runLast = tags.id;
+      return;
+    }
+    if (this.#runSlot === 0) this.#host.flushAfterChunk(this);
+    else this.#settleRun();
+    this.#runSlot = tags.slot;
+    this.#runFirst = tags.id;
+    this.#runLast = tags.id;
+  }
+
+  /** basic.nack and basic.reject. */
+  nack(tag: number, multiple: boolean, op: SettleOp): void {
+    this.flush();
+    if (multiple) {
+      this.#settleUpTo(tag, op);
+      return;
+    }
+    if (!this.#tags.take(tag)) throw unknownTag(tag);
+    this.#settle(this.#tags.slot, this.#tags.id, this.#tags.id, op);
+    this.#settled();
+  }
+
+  /** basic.recover: everything unsettled goes back to its queue. */
+  recover(): void {
+    this.flush();
+    this.#settleUpTo(0, 'requeue');
+  }
+
+  /** Settle the acknowledgements collected so far. */
+  flush(): void {
+    if (this.#runSlot === 0) return;
+    this.#settleRun();
+    this.#runSlot = 0;
+    this.#settled();
+  }
+
+  close(): void {
+    this.flush();
+    for (const taker of this.#takers) taker?.close();
+    this.#byTag.clear();
+    this.#getters.clear();
+    this.#paused.clear();
+  }
+
+  // ---- Deliveries -------------------------------------------------------------------------------------------------
+
+  deliver(consumer: Consumer, batch: DeliveryBatch): void {
+    const { messages } = this.#host;
+    const { slot, noAck, prefix } = consumer;
+    for (;;) {
+      if (!this.#mayTake(noAck)) {
+        this.#paused.add(consumer);
+        return;
+      }
+      if (!batch.next()) return;
+      const tag = noAck ? this.#tags.skip() : this.#tags.add(slot, batch.deliveryId);
+      if (!noAck) consumer.held++;
+      messages.deliver(this.#channel, prefix, tag, batch.redeliveries > 0, batch.message);
+    }
+  }
+
+  ended(taker: Taker): void {
+    this.#retire(taker);
+    if (!(taker instanceof Consumer) || this.#byTag.get(taker.tag) !== taker) return;
+    const consumer = taker;
+    this.#byTag.delete(consumer.tag);
+    this.#paused.delete(consumer);
+    if (!this.#host.cancelNotify) return;
+    this.#host.send(this.#channel, 'basic.cancel', { consumerTag: consumer.tag, noWait: true });
+  }
+
+  got(getter: Getter, batch: DeliveryBatch): void {
+    const tag = getter.noAck ? this.#tags.skip() : this.#tags.add(getter.slot, batch.deliveryId);
+    if (!getter.noAck) getter.held++;
+    const left = this.#host.broker.admin.queue(this.#host.client.vhost, getter.queue)?.ready ?? 0;
+    this.#host.messages.getOk(this.#channel, tag, batch.redeliveries > 0, left, batch.message);
+  }
+
+  #mayTake(noAck: boolean): boolean {
+    if (!this.#flowing || !this.#host.connection.roomy) return false;
+    return noAck || this.#channelPrefetch === 0 || this.#tags.outstanding < this.#channelPrefetch;
+  }
+
+  // ---- Settling ---------------------------------------------------------------------------------------------------
+
+  /** Tag 0 means everything outstanding (specification 1.8.3.13). */
+  #settleUpTo(tag: number, op: SettleOp): void {
+    if (tag !== 0 && !this.#tags.has(tag)) throw unknownTag(tag);
+    const last = tag === 0 ? Number.MAX_SAFE_INTEGER : tag;
+    this.#tags.takeUpTo(last, (slot, first, until) => this.#settle(slot, first, until, op));
+    this.#settled();
+  }
+
+  #settleRun(): void {
+    this.#settle(this.#runSlot, this.#runFirst, this.#runLast, 'complete');
+  }
+
+  #settle(slot: number, first: number, last: number, op: SettleOp): void {
+    const taker = this.#takers[slot] as Taker;
+    taker.held -= last - first + 1;
+    taker.settle(first, last, op);
+    if (taker.over) this.#retire(taker);
+  }
+
+  #settled(): void {
+    if (this.#channelPrefetch > 0) this.resume();
+  }
+
+  // ---- Slots ------------------------------------------------------------------------------------------------------
+
+  #takeSlot(): number {
+    return this.#freeSlots.pop() ?? this.#takers.push(undefined) - 1;
+  }
+
+  /** Its slot may be used again: it gives no more deliveries, and no tag refers to it. */
+  #retire(taker: Taker): void {
+    if (!taker.over || taker.held > 0 || this.#takers[taker.slot] !== taker) return;
+    this.#takers[taker.slot] = undefined;
+    this.#freeSlots.push(taker.slot);
+    taker.close();
+  }
+
+  #closeIdleGetters(): void {
+    for (const [name, getter] of this.#getters) {
+      if (getter.held > 0) continue;
+      getter.over = true;
+      this.#retire(getter);
+      this.#getters.delete(name);
+    }
+  }
+}
+
+function priorityOf(args: Arguments<'basic.consume'>): number {
+  const priority = args.arguments['x-priority'];
+  if (priority === undefined) return 0;
+  if (typeof priority === 'number' && Number.isInteger(priority)) return priority;
+  throw new AmqpError('precondition-failed', "consumer argument 'x-priority' must be an integer");
+}
+
+function unknownTag(tag: number): AmqpError {
+  return new AmqpError('precondition-failed', `unknown delivery tag ${tag}`);
+}
+
+/** A queue in exclusive use refuses consumers with 403, where other things in use answer 406. */
+function exclusiveUse(error: unknown): unknown {
+  if (error instanceof CoreError && error.code === 'in-use') return new AmqpError('access-refused', error.message);
+  return error;
+}

@@ -6,6 +6,8 @@ export const LIMITS = {
   connectionsMax: [20_000, 'connections of all protocols together'],
   handshakeMs: [10_000, 'milliseconds a peer may take from connecting to being logged in'],
   frameBytesBeforeLoginMax: [64 * 1024, 'bytes of one frame or packet before login'],
+  frameBytesMax: [128 * 1024, 'bytes of one frame, as proposed to peers whose protocol has frames'],
+  heartbeatMs: [60_000, 'milliseconds between heartbeats, as proposed to peers whose protocol has them'],
   messageBytesMax: [128 * 1024 * 1024, 'bytes of one message with its properties'],
   routingKeyBytesMax: [65_535, 'bytes of a routing key or topic'],
   routingKeyLevelsMax: [128, 'levels of a routing key, topic or binding pattern'],

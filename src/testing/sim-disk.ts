@@ -61,8 +61,8 @@ export class SimDisk implements Disk {
   readonly #folders = new Set<string>(['']);
   #pending: NameChange[] = [];
   #locked = false;
-  /** Handles and operations of before the last crash are dead. */
-  #life = 0;
+  /** Counts crashes: handles and operations of an earlier life are dead. */
+  life = 0;
 
   constructor(options: SimDiskOptions) {
     this.options = options;
@@ -151,8 +151,7 @@ export class SimDisk implements Disk {
   }
 
   /** Start an operation: count it, let it take its time, fail it if told to. Never resolves after a crash. */
-  async begin(operation: DiskOperation, path: string): Promise<void> {
-    const life = this.#life;
+  async begin(operation: DiskOperation, path: string, life = this.life): Promise<void> {
     this.operations++;
     const { clock, latencyMsMax, fault } = this.options;
     const error = fault?.(operation, path);
@@ -161,16 +160,16 @@ export class SimDisk implements Disk {
       await new Promise<void>((resolve) => clock.after(delay, resolve));
     } else await Promise.resolve();
     // The process that asked is dead: it must never hear an answer.
-    if (life !== this.#life) await new Promise<never>(() => {});
+    if (life !== this.life) await new Promise<never>(() => {});
     if (error !== undefined) throw error;
   }
 
   /**
    * The power goes, or the machine does: what was not synced is there or not, sector by sector, as the seed wants. Operations
-   * under way never end, old handles are dead, the lock is free.
+   * under way never end, old handles are dead, the lock is free. Clear the clock as well.
    */
   crash(): void {
-    this.#life++;
+    this.life++;
     this.#locked = false;
     const folders = new Map<string, NameChange[]>();
     for (const change of this.#pending) folders.set(change.folder, [...(folders.get(change.folder) ?? []), change]);
@@ -208,7 +207,7 @@ export class SimDisk implements Disk {
 
   /** A process dies (kill -9) and the machine lives: everything written stays, operations under way never end. */
   kill(): void {
-    this.#life++;
+    this.life++;
     this.#locked = false;
   }
 
@@ -264,6 +263,7 @@ class SimFile implements DiskFile {
   readonly #path: string;
   readonly #data: SimFileData;
   readonly #writable: boolean;
+  readonly #life: number;
   #open = true;
 
   constructor(disk: SimDisk, path: string, data: SimFileData, writable: boolean) {
@@ -271,6 +271,7 @@ class SimFile implements DiskFile {
     this.#path = path;
     this.#data = data;
     this.#writable = writable;
+    this.#life = disk.life;
   }
 
   async write(bytes: Uint8Array, start: number, end: number, position: number): Promise<void> {
@@ -278,7 +279,7 @@ class SimFile implements DiskFile {
     const data = this.#data;
     // As the system call does: the bytes are taken now, whatever the caller does with its buffer later.
     const taken = Buffer.from(bytes.subarray(start, end));
-    await this.#disk.begin('write', this.#path);
+    await this.#disk.begin('write', this.#path, this.#life);
     const after = position + taken.length;
     const fits = Math.min(taken.length, Math.max(0, data.size - position) + this.#disk.free);
     resize(data, Math.max(data.size, position + fits));
@@ -292,16 +293,14 @@ class SimFile implements DiskFile {
     this.#check(false);
     const data = this.#data;
     // Writes under way when a sync starts are not part of it; there are none here.
-    await this.#disk.begin('sync', this.#path);
+    await this.#disk.begin('sync', this.#path, this.#life);
     if (this.#disk.lies()) return;
-    data.durable = Buffer.from(data.seen.subarray(0, data.size));
-    data.durableSize = data.size;
-    data.dirty.clear();
+    settleSectors(data);
   }
 
   async read(into: Uint8Array, start: number, end: number, position: number): Promise<number> {
     this.#check(false);
-    await this.#disk.begin('read', this.#path);
+    await this.#disk.begin('read', this.#path, this.#life);
     const got = Math.max(0, Math.min(end - start, this.#data.size - position));
     into.set(this.#data.seen.subarray(position, position + got), start);
     return got;
@@ -314,7 +313,7 @@ class SimFile implements DiskFile {
 
   async truncate(size: number): Promise<void> {
     this.#check(true);
-    await this.#disk.begin('truncate', this.#path);
+    await this.#disk.begin('truncate', this.#path, this.#life);
     resize(this.#data, size);
   }
 
@@ -326,6 +325,21 @@ class SimFile implements DiskFile {
     assert(this.#open, `${this.#path} is closed`);
     assert(!writes || this.#writable, `${this.#path} is open for reading`);
   }
+}
+
+/** What is seen becomes what the platter has. */
+function settleSectors(data: SimFileData): void {
+  if (data.size > data.durable.length) {
+    const grown = Buffer.alloc(Math.max(data.size, data.durable.length * 2));
+    data.durable.copy(grown, 0, 0, data.durableSize);
+    data.durable = grown;
+  } else if (data.size < data.durableSize) data.durable.fill(0, data.size, data.durableSize);
+  for (const sector of data.dirty) {
+    const start = sector * SECTOR_BYTES;
+    data.seen.copy(data.durable, start, start, Math.min(start + SECTOR_BYTES, data.size));
+  }
+  data.durableSize = data.size;
+  data.dirty.clear();
 }
 
 function resize(data: SimFileData, size: number): void {

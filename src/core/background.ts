@@ -4,6 +4,8 @@ import type { Clock } from './clock.ts';
 /** A job yields between steps of some tens of microseconds. */
 export type Job = Generator<void, void, undefined>;
 
+function* nothing(): Job {}
+
 export class Background {
   readonly #clock: Clock;
   readonly #sliceMs: number;
@@ -15,9 +17,13 @@ export class Background {
     this.#sliceMs = sliceMs;
   }
 
-  /** No job is under way. */
-  get idle(): boolean {
-    return this.#jobs.length === 0;
+  get busy(): boolean {
+    return this.#jobs.length > 0;
+  }
+
+  /** Resolves when no job is under way. */
+  async whenIdle(): Promise<void> {
+    while (this.busy) await this.run(nothing());
   }
 
   /** Run `job` after those before it; the first slice at once. Resolves when it has ended. */

@@ -5,7 +5,7 @@
 
 import type { Background, Job } from './background.ts';
 import { readU32, writeU32 } from './bytes.ts';
-import type { BodyRef, Journal, LiveBodies, Located } from './journal/journal.ts';
+import type { BodyRef, Journal, Located } from './journal/journal.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
 import { RECORD } from './records.ts';
@@ -102,16 +102,20 @@ export class Bodies {
     return -(readU32(bytes, offset - SERIAL_BYTES) + readU32(bytes, offset - 4) * 0x1_0000_0000);
   }
 
-  /** What the journal's compaction asks; its scans run in the background. */
-  liveBodies(background: Background): LiveBodies {
-    return {
-      bytes: (segment) => this.logged.liveBytes(segment) + this.transient.liveBytes(segment),
-      refs: async (segments) => {
-        const found: BodyRef[][] = [];
-        for (const table of [this.logged, this.transient]) await background.run(collect(table.refsIn(segments), found));
-        return merged(found[0] ?? [], found[1] ?? []);
-      },
-    };
+  /** Live body bytes by segment of the journal, now. */
+  liveSegments(): Map<number, number> {
+    const bytes = new Map(this.logged.liveSegments());
+    for (const [segment, count] of this.transient.liveSegments()) {
+      if (segment < ARENA_SEGMENT) bytes.set(segment, (bytes.get(segment) ?? 0) + count);
+    }
+    return bytes;
+  }
+
+  /** Live bodies in some segments of the journal, sorted; the search runs in the background. */
+  async refsIn(segments: ReadonlySet<number>, background: Background): Promise<BodyRef[]> {
+    const found: BodyRef[][] = [];
+    for (const table of [this.logged, this.transient]) await background.run(collect(table.refsIn(segments), found));
+    return merged(found[0] ?? [], found[1] ?? []);
   }
 }
 

@@ -170,6 +170,7 @@ export class Engine implements JournalHandlers {
       for (const producer of confirmable) producer.confirmAtOnce();
     }
     this.#dispatch();
+    if (this.#readyHead < this.#ready.length) this.askTurn();
     // While a commit is under way, settlements wait for its end: more of them make one record then.
     if (this.#lastWritten <= this.journal.durableBatch) this.flushSettlements();
   };
@@ -184,14 +185,11 @@ export class Engine implements JournalHandlers {
       // Reading the clock costs as much as a delivery: do it now and then. The count bounds a turn on a clock that stands.
       if ((visits & 7) === 0 && (visits >= VISITS_PER_TURN_MAX || this.clock.monotonic() >= until)) break;
     }
-    if (this.#readyHead < ready.length) {
-      if (this.#readyHead > 1024) ready.splice(0, this.#readyHead);
-      else return this.askTurn();
-    } else {
-      ready.length = 0;
-    }
+    // Give the done part of the list back, now and then only: moving the rest down costs as much as it is long.
+    if (this.#readyHead === ready.length) ready.length = 0;
+    else if (this.#readyHead > 1024) ready.splice(0, this.#readyHead);
+    else return;
     this.#readyHead = 0;
-    if (ready.length > 0) this.askTurn();
   }
 
   // ---- What the journal tells -------------------------------------------------------------------------------------

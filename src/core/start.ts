@@ -2,13 +2,18 @@
  * Opening the broker: recovery, journal, background work. `server.ts` calls this and nothing else of the core's inside.
  */
 import { Broker } from './broker.ts';
+import { Checkpointer } from './checkpointer.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
+import { DiskAlarm } from './disk-alarm.ts';
 import type { Broker as BrokerDoor } from './door.ts';
 import { Engine } from './engine.ts';
 import type { Recovery } from './journal/journal.ts';
+import { openJournal } from './journal/open-journal.ts';
 import type { RecoveryRemedy } from './journal/recovery.ts';
 import type { Limits } from './limits.ts';
+import { Replay } from './replay.ts';
+import { loadState } from './state.ts';
 import { Topology } from './topology.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -35,43 +40,55 @@ export interface RunningBroker {
   close(): Promise<void>;
 }
 
+/** What tests look at, beside the door. */
+export interface Internals {
+  readonly engine: Engine;
+  readonly topology: Topology;
+  readonly checkpointer: Checkpointer;
+}
+
 /** The virtual host that is always there. */
 const DEFAULT_VHOST = '/';
 
 /** Recover the state from `disk` and start. Rejects with a `CoreError` of severity `fatal` when the data cannot be used. */
 export async function openBroker(options: BrokerOptions): Promise<RunningBroker> {
   const { disk, clock, limits, remedy } = options;
-  try {
-    const { openJournal } = await import('./journal/open-journal.ts');
-    return await startBroker(
-      options,
-      await openJournal({ disk, clock, limits, ...(remedy === undefined ? {} : { remedy }) }),
-    );
-  } catch (error) {
-    // Until the local journal is there: one in memory, so that adapters have a broker to talk to.
-    if (!/not there yet|Cannot find module|does not provide/.test((error as Error).message)) throw error;
-    const { memoryRecovery } = await import('../testing/memory-journal.ts');
-    return startBroker(options, memoryRecovery(clock));
-  }
+  return startBroker(options, await openJournal({ disk, clock, limits, ...(remedy === undefined ? {} : { remedy }) }));
 }
 
 /** Start on a journal that was found already: the seam where tests put another one in. */
-export async function startBroker(options: Omit<BrokerOptions, 'remedy'>, recovery: Recovery): Promise<RunningBroker> {
-  const { clock, limits, log } = options;
+export async function startBroker(
+  options: Omit<BrokerOptions, 'remedy'>,
+  recovery: Recovery,
+): Promise<RunningBroker & { internals: Internals }> {
+  const { clock, limits, log, disk } = options;
   const engine = new Engine(clock, limits, log);
   const topology = new Topology(engine);
   const failed = new Promise<Error>((resolve) => {
     engine.onFailure = resolve;
   });
+  await loadState(topology, recovery.checkpoints);
+  await recovery.replay(new Replay(topology).apply);
+  for (const queue of topology.queuesById.values()) queue.recovered();
   const journal = await recovery.open(engine);
   engine.attach(journal);
   const broker = new Broker(topology);
   if (!topology.vhosts.has(DEFAULT_VHOST)) broker.admin.addVhost(DEFAULT_VHOST);
+  const checkpointer = new Checkpointer(topology);
+  const alarm = new DiskAlarm(engine, broker, disk);
+  checkpointer.start();
+  await alarm.start();
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     broker.stop();
+    alarm.stop();
+    await checkpointer.stop();
     engine.flushSettlements();
     await journal.close();
   };
-  return { broker, summary: recovery.summary, failed, close: () => (closing ??= close()) };
+  return {
+    ...{ broker, summary: recovery.summary, failed },
+    close: () => (closing ??= close()),
+    internals: { engine, topology, checkpointer },
+  };
 }

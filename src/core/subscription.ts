@@ -155,7 +155,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     const wasFull = this.#unsettled >= this.#unsettledMax;
     const before = this.#unsettled;
     const mask = this.#slots.length - 1;
-    for (let id = first < this.#firstId ? this.#firstId : first; id <= last; id++) {
+    for (let id = Math.max(first, this.#firstId); id <= last; id++) {
       const position = this.#slots[id & mask] as number;
       if (position === SETTLED) continue;
       this.#slots[id & mask] = SETTLED;
@@ -172,13 +172,17 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     switch (op) {
       case 'complete':
         source.vhost.counters.completed++;
-        return source.complete(position);
+        source.complete(position);
+        break;
       case 'requeue':
-        return source.giveBack(position, false);
+        source.giveBack(position, false);
+        break;
       case 'modify':
-        return source.giveBack(position, true);
+        source.giveBack(position, true);
+        break;
       case 'discard':
-        return source.discard(position);
+        source.discard(position);
+        break;
     }
   }
 

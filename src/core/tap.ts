@@ -82,7 +82,10 @@ export class Tap implements TapDoor {
     for (; at < end; at++) {
       const { row, info } = values[at] as RetainedValue;
       const table = bodies.table(info);
-      if (!bodies.locate(table.segment(row), table.offset(row))) return this.#read(values, at, each, done);
+      if (!bodies.locate(table.segment(row), table.offset(row))) {
+        this.#read(values, at, each, done);
+        return;
+      }
       this.#showOne(row, info, bodies.located.bytes, bodies.located.start, each);
       bodies.release(row, info);
     }

@@ -307,6 +307,52 @@ export class Queue {
     return this.settings.autoDelete;
   }
 
+  // ---- Replay -----------------------------------------------------------------------------------------------------
+
+  /** Take a ring as a checkpoint held it: entries of messages that were not logged are gone. */
+  adoptEntries(): void {
+    const { ring } = this;
+    const { logged } = this.engine.bodies;
+    for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
+      if ((ring.info(position) & TRANSIENT_BODY) !== 0) ring.settle(position);
+      else this.bytes += logged.length(ring.body(position));
+    }
+  }
+
+  replayPush(row: number, length: number): void {
+    this.ring.push(row, 0);
+    this.bytes += length;
+  }
+
+  /** The next message gets position `tail`. */
+  replayGap(tail: number): void {
+    if (tail > this.ring.tail) this.ring.skip(tail - this.ring.tail);
+  }
+
+  /** Positions from `first` up to, not including, `end` are done. */
+  replaySettle(first: number, end: number): void {
+    const { ring, engine } = this;
+    for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
+      const row = ring.body(position);
+      this.bytes -= engine.bodies.logged.length(row);
+      ring.settle(position);
+      engine.bodies.release(row, 0);
+    }
+  }
+
+  replayReturn(first: number, end: number, info: number): void {
+    const { ring } = this;
+    for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
+      ring.setInfo(position, info);
+    }
+  }
+
+  /** Replay is over. */
+  recovered(): void {
+    this.#cursor = this.ring.head;
+    this.#loggedTail = this.ring.tail;
+  }
+
   // ---- Emptying ---------------------------------------------------------------------------------------------------
 
   /** Delete every message that is not handed out; answers their number. They are out of sight at once. */

@@ -110,7 +110,8 @@ export class BodyTable {
     const page = this.#rows.page(handle);
     const row = this.#rows.index(handle);
     const refs = page[row + REFS]! & 0xffff;
-    assert(refs > 0, 'released a body that is not in the table');
+    // Calls of assert cost more than all the rest of this.
+    if (refs === 0) assert.fail('released a body that is not in the table');
     if (refs === 1) {
       this.#remove(handle, page, row);
       return true;
@@ -121,24 +122,35 @@ export class BodyTable {
     return false;
   }
 
+  /** Bodies in a segment. */
+  bodiesIn(segment: number): number {
+    return this.#bytes.bodiesOf(segment);
+  }
+
   /** Bytes of the bodies in a segment. */
   liveBytes(segment: number): number {
     return this.#bytes.of(segment);
   }
 
+  /** Segments with bodies, and the bytes of these. */
+  liveSegments(): IterableIterator<[segment: number, bytes: number]> {
+    return this.#bytes.entries();
+  }
+
   /**
    * Find the bodies in some segments, sorted by segment and offset. A generator, so that the work can be spread over turns: it
-   * yields about every tenth of a millisecond. Bodies that go meanwhile may be among those found.
+   * yields about every tenth of a millisecond. Bodies that go meanwhile may be among those found, bodies that come may not.
    */
   *refsIn(segments: ReadonlySet<number>): Generator<undefined, BodyRef[], undefined> {
-    const found = new BodySort(segments);
+    let most = 0;
+    for (const segment of segments) most += this.#bytes.bodiesOf(segment);
+    const found = new BodySort(segments, most);
     for (let number = 0; number < this.#rows.pageEnd; number++) {
       const page = this.#rows.pageAt(number);
       if (page === undefined) continue;
       const end = this.#rows.rowEnd(page) * ROW_WORDS;
       for (let row = ROW_WORDS; row < end; row += ROW_WORDS) {
-        if (page[row + REFS] === 0 || !segments.has(page[row + SEGMENT]!)) continue;
-        found.push(page[row + SEGMENT]!, page[row + OFFSET]!, page[row + LENGTH]!);
+        if (page[row + REFS] !== 0) found.push(page[row + SEGMENT]!, page[row + OFFSET]!, page[row + LENGTH]!);
       }
       yield;
     }

@@ -1,9 +1,10 @@
-/** Live bytes by segment number: numbers grow for years, those in use lie in few neighbourhoods. */
+/** Live bodies and their bytes by segment number: numbers grow for years, those in use lie in few neighbourhoods. */
 const CHUNK_BITS = 10;
 const CHUNK = 1 << CHUNK_BITS;
 
 interface Chunk {
   readonly bytes: Float64Array;
+  readonly counts: Uint32Array;
   /** Bodies counted in this chunk. */
   bodies: number;
 }
@@ -12,7 +13,7 @@ export class SegmentBytes {
   readonly #chunks = new Map<number, Chunk>();
   /** The chunk used last: mostly the next one too. It is kept when it becomes empty, until another is used. */
   #lastKey = -1;
-  #last: Chunk = { bytes: new Float64Array(0), bodies: 0 };
+  #last: Chunk = { bytes: new Float64Array(0), counts: new Uint32Array(0), bodies: 0 };
   #total = 0;
 
   /** Bytes in all segments. */
@@ -25,6 +26,7 @@ export class SegmentBytes {
     const key = segment >>> CHUNK_BITS;
     const chunk = key === this.#lastKey ? this.#last : this.#chunk(key);
     chunk.bytes[segment & (CHUNK - 1)]! += length;
+    chunk.counts[segment & (CHUNK - 1)]!++;
     chunk.bodies++;
     this.#total += length;
   }
@@ -34,6 +36,7 @@ export class SegmentBytes {
     const key = segment >>> CHUNK_BITS;
     const chunk = key === this.#lastKey ? this.#last : this.#chunk(key);
     chunk.bytes[segment & (CHUNK - 1)]! -= length;
+    chunk.counts[segment & (CHUNK - 1)]!--;
     chunk.bodies--;
     this.#total -= length;
   }
@@ -41,6 +44,18 @@ export class SegmentBytes {
   /** Bytes in one segment. */
   of(segment: number): number {
     return this.#chunks.get(segment >>> CHUNK_BITS)?.bytes[segment & (CHUNK - 1)] ?? 0;
+  }
+
+  /** Segments with bytes, and how many. */
+  *entries(): Generator<[segment: number, bytes: number], void, undefined> {
+    for (const [key, { bytes }] of this.#chunks) {
+      for (const [place, count] of bytes.entries()) if (count > 0) yield [key * CHUNK + place, count];
+    }
+  }
+
+  /** Bodies in one segment. */
+  bodiesOf(segment: number): number {
+    return this.#chunks.get(segment >>> CHUNK_BITS)?.counts[segment & (CHUNK - 1)] ?? 0;
   }
 
   clear(): void {
@@ -53,7 +68,7 @@ export class SegmentBytes {
     if (this.#last.bodies === 0) this.#chunks.delete(this.#lastKey);
     let chunk = this.#chunks.get(key);
     if (chunk === undefined) {
-      chunk = { bytes: new Float64Array(CHUNK), bodies: 0 };
+      chunk = { bytes: new Float64Array(CHUNK), counts: new Uint32Array(CHUNK), bodies: 0 };
       this.#chunks.set(key, chunk);
     }
     this.#lastKey = key;

@@ -1,0 +1,53 @@
+/**
+ * The surviving state in words, one line a thing, in an order that depends on nothing else: tests compare it before and
+ * after a restart. Row numbers are left out, as they depend on history.
+ */
+import { TRANSIENT_BODY } from './bodies.ts';
+import type { Engine } from './engine.ts';
+import { bindingIdentity } from './exchange/pattern.ts';
+import type { Queue } from './queue/queue.ts';
+import type { Topology } from './topology.ts';
+import { survives, type Vhost } from './vhost.ts';
+
+export function dump(topology: Topology): string[] {
+  const lines: string[] = [];
+  for (const vhost of [...topology.vhosts.values()].sort((a, b) => a.id - b.id)) dumpVhost(vhost, lines);
+  return lines;
+}
+
+function dumpVhost(vhost: Vhost, lines: string[]): void {
+  lines.push(`vhost ${vhost.id} ${vhost.name}`);
+  for (const exchange of [...vhost.router.exchanges()].sort((a, b) => a.id - b.id)) {
+    if (!exchange.logged) continue;
+    lines.push(`exchange ${exchange.id} ${exchange.name} ${exchange.kind} ${exchange.alternate ?? '-'}`);
+    const bindings = vhost.router.bindingsFrom(exchange).filter(survives);
+    const identities = bindings.map((one) =>
+      bindingIdentity(exchange.name, `${one.kind} ${nameOf(one.target)}`, one.pattern, one.arguments),
+    );
+    for (const identity of identities.sort()) lines.push(`  binding ${identity}`);
+    for (const { key, value } of exchange.retained()) {
+      if ((value.info & TRANSIENT_BODY) === 0)
+        lines.push(`  retained ${key.text} ${bodyText(vhost.engine, value.row)}`);
+    }
+  }
+  for (const queue of [...vhost.queues.values()].sort((a, b) => a.id - b.id)) if (queue.logged) dumpQueue(queue, lines);
+}
+
+function dumpQueue(queue: Queue, lines: string[]): void {
+  const { ring, engine } = queue;
+  lines.push(`queue ${queue.id} ${queue.name} ${queue.settings.autoDelete}`);
+  for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
+    const info = ring.info(position);
+    if ((info & TRANSIENT_BODY) !== 0) continue;
+    lines.push(`  ${position} ${info.toString(16)} ${bodyText(engine, ring.body(position))}`);
+  }
+}
+
+function bodyText(engine: Engine, row: number): string {
+  const { logged } = engine.bodies;
+  return `${logged.segment(row)}:${logged.offset(row)}+${logged.length(row)} refs ${logged.refs(row)}`;
+}
+
+function nameOf(target: unknown): string {
+  return (target as { readonly name: string }).name;
+}

@@ -1,0 +1,157 @@
+/** Replay: the records of the log after the newest checkpoint, applied. Nothing is routed, chosen or answered here. */
+import { strict as assert } from 'node:assert';
+import { readU16, readU32 } from './bytes.ts';
+import type { Engine } from './engine.ts';
+import { RoutingKey } from './message.ts';
+import type { Queue } from './queue/queue.ts';
+import { PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBinding, unzigzag } from './records.ts';
+import { addStoredExchange, addStoredQueue, bindStored } from './state.ts';
+import { readStoredKey } from './stored-message.ts';
+import { TlvReader } from './tlv.ts';
+import type { Topology } from './topology.ts';
+
+export class Replay {
+  readonly #topology: Topology;
+  readonly #engine: Engine;
+  readonly #sets = new Map<number, readonly number[]>();
+  readonly #targets: Queue[] = [];
+
+  constructor(topology: Topology) {
+    this.#topology = topology;
+    this.#engine = topology.engine;
+  }
+
+  /** One record: a `ReplayRecord` of the journal. */
+  readonly apply = (type: number, bytes: Buffer, start: number, end: number, segment: number, offset: number): void => {
+    switch (type) {
+      case RECORD.publish:
+        this.#publish(bytes, start, end, segment, offset);
+        break;
+      case RECORD.settle:
+        this.#settle(new TlvReader(bytes, start, end));
+        break;
+      case RECORD.spill:
+        return;
+      case RECORD.gap:
+        this.#topology.queuesById.get(bytes.readUInt32LE(start))?.replayGap(bytes.readDoubleLE(start + 4));
+        break;
+      case RECORD.return:
+        this.#return(new TlvReader(bytes, start, end));
+        break;
+      case RECORD.targetSet:
+        this.#targetSet(bytes, start, end);
+        break;
+      default:
+        this.#topologyChange(type, new TlvReader(bytes, start, end));
+        break;
+    }
+  };
+
+  #publish(bytes: Buffer, start: number, end: number, segment: number, offset: number): void {
+    const count = readU16(bytes, start);
+    const bits = readU16(bytes, start + 2);
+    let at = start + 4;
+    const retains = (bits & PUBLISH_RETAIN) !== 0;
+    const exchange = retains ? this.#topology.exchangesById.get(readU32(bytes, at)) : undefined;
+    if (retains) at += 4;
+    const targets = this.#targets;
+    targets.length = 0;
+    if ((bits & PUBLISH_TARGET_SET) !== 0) {
+      for (const id of this.#sets.get(readU32(bytes, at)) ?? []) this.#addTarget(id);
+      at += 4;
+    } else {
+      for (let n = 0; n < count; n++, at += 4) this.#addTarget(readU32(bytes, at));
+    }
+    const refs = targets.length + (exchange === undefined ? 0 : 1);
+    if (refs === 0) return;
+    const length = end - at;
+    const row = this.#engine.bodies.logged.add(segment, offset + (at - start), length, refs, 0);
+    for (let n = 0; n < targets.length; n++) (targets[n] as Queue).replayPush(row, length);
+    exchange?.retain(readStoredKey(bytes, at), { row, info: 0 });
+  }
+
+  #addTarget(id: number): void {
+    const queue = this.#topology.queuesById.get(id);
+    if (queue !== undefined) this.#targets.push(queue);
+  }
+
+  #targetSet(bytes: Buffer, start: number, end: number): void {
+    const ids: number[] = [];
+    for (let at = start + 4; at < end; at += 4) ids.push(readU32(bytes, at));
+    this.#sets.set(readU32(bytes, start), ids);
+  }
+
+  #settle(from: TlvReader): void {
+    const queue = this.#topology.queuesById.get(from.u32());
+    if (queue === undefined) return;
+    for (let last = 0; !from.ended; ) {
+      const first = last + unzigzag(from.varint());
+      last = first + from.varint();
+      queue.replaySettle(first, last);
+    }
+  }
+
+  #return(from: TlvReader): void {
+    const queue = this.#topology.queuesById.get(from.u32());
+    if (queue === undefined) return;
+    for (let last = 0; !from.ended; ) {
+      const first = last + unzigzag(from.varint());
+      last = first + from.varint();
+      queue.replayReturn(first, last, from.varint());
+    }
+  }
+
+  #topologyChange(type: number, from: TlvReader): void {
+    const topology = this.#topology;
+    switch (type) {
+      case RECORD.vhostCreate:
+        topology.addVhost(from.u32(), from.text());
+        break;
+      case RECORD.vhostDelete: {
+        const vhost = topology.vhostsById.get(from.u32());
+        if (vhost !== undefined) topology.removeVhost(vhost);
+        return;
+      }
+      case RECORD.exchangeDeclare:
+        addStoredExchange(topology, from);
+        break;
+      case RECORD.exchangeDelete: {
+        const id = from.u32();
+        const exchange = topology.exchangesById.get(id);
+        const vhost = topology.homes.get(id);
+        if (exchange !== undefined && vhost !== undefined) topology.removeExchange(vhost, exchange);
+        return;
+      }
+      case RECORD.queueDeclare:
+        addStoredQueue(topology, from);
+        break;
+      case RECORD.queueDelete: {
+        const queue = topology.queuesById.get(from.u32());
+        if (queue !== undefined) topology.removeQueue(queue.vhost, queue);
+        return;
+      }
+      case RECORD.bind:
+        bindStored(topology, from);
+        break;
+      case RECORD.unbind:
+        this.#unbind(from);
+        break;
+      case RECORD.unretain: {
+        const exchange = topology.exchangesById.get(from.u32());
+        const separator = from.u8();
+        exchange?.forget(new RoutingKey(from.text(), separator));
+        return;
+      }
+      default:
+        assert.fail(`a record of type ${type} in the journal`);
+    }
+  }
+
+  #unbind(from: TlvReader): void {
+    const { sourceId, kind, targetId, pattern, arguments: args } = readBinding(from);
+    const { exchangesById, queuesById, homes } = this.#topology;
+    const source = exchangesById.get(sourceId);
+    const target = kind === 'queue' ? queuesById.get(targetId) : exchangesById.get(targetId);
+    if (source !== undefined && target !== undefined) homes.get(sourceId)?.router.unbind(source, target, pattern, args);
+  }
+}

@@ -1,0 +1,220 @@
+/**
+ * What the core puts into a checkpoint and takes back: objects first, then the index pages (docs/disk-format.md).
+ *
+ *     u32 magic, u32 version
+ *     blocks: u32 length, then objects { u8 kind, fields }; the last block has length 0
+ *     the page snapshot (slab/page-store.ts)
+ */
+
+import { TRANSIENT_BODY } from './bodies.ts';
+import type { Clock } from './clock.ts';
+import { CoreError } from './errors.ts';
+import type { Exchange, RetainedValue } from './exchange-entity.ts';
+import { RoutingKey as Key, type RoutingKey } from './message.ts';
+import type { Queue } from './queue/queue.ts';
+import { readBinding, readExchange, readQueue, writeBinding, writeExchange, writeQueue } from './records.ts';
+import { ChunkReader } from './slab/chunk-reader.ts';
+import type { PageSnapshot } from './slab/page-store.ts';
+import { TlvReader, TlvWriter } from './tlv.ts';
+import type { Topology } from './topology.ts';
+import { type Binding, survives, type Vhost } from './vhost.ts';
+
+/** "JMQS" */
+const MAGIC = 0x53514d4a;
+const VERSION = 1;
+const BLOCK_BYTES = 64 * 1024;
+
+/** Kinds of objects in the blocks, in the order in which they are written. */
+const OBJECT = { counters: 0, vhost: 1, exchange: 2, queue: 3, binding: 4, retained: 5 } as const;
+
+/** The objects at one moment. None of them changes what is written of it afterwards, so they are encoded at leisure. */
+interface Moment {
+  readonly lastId: number;
+  readonly vhosts: readonly Vhost[];
+  readonly exchanges: readonly [Vhost, Exchange][];
+  readonly queues: readonly Queue[];
+  readonly bindings: readonly Binding[];
+  readonly retained: readonly [Exchange, RoutingKey, RetainedValue][];
+}
+
+function momentOf(topology: Topology): Moment {
+  const vhosts = [...topology.vhosts.values()];
+  const exchanges: [Vhost, Exchange][] = [];
+  const queues: Queue[] = [];
+  const bindings: Binding[] = [];
+  const retained: [Exchange, RoutingKey, RetainedValue][] = [];
+  for (const vhost of vhosts) {
+    for (const exchange of vhost.router.exchanges()) {
+      if (!exchange.logged) continue;
+      exchanges.push([vhost, exchange]);
+      for (const binding of vhost.router.bindingsFrom(exchange)) if (survives(binding)) bindings.push(binding);
+      for (const { key, value } of exchange.retained()) {
+        if ((value.info & TRANSIENT_BODY) === 0) retained.push([exchange, key, value]);
+      }
+    }
+    for (const queue of vhost.queues.values()) if (queue.logged) queues.push(queue);
+  }
+  return { lastId: topology.lastId, vhosts, exchanges, queues, bindings, retained };
+}
+
+/** Encode the objects one by one; the caller looks at the writer after each. */
+function* encode(moment: Moment, out: TlvWriter): Generator<void, void, undefined> {
+  out.u8(OBJECT.counters).f64(moment.lastId);
+  for (const vhost of moment.vhosts) yield void out.u8(OBJECT.vhost).u32(vhost.id).text(vhost.name);
+  for (const [vhost, exchange] of moment.exchanges) {
+    if (exchange.predeclared) continue;
+    yield writeExchange(out.u8(OBJECT.exchange), exchange.id, vhost.id, exchange.name, exchange.settings);
+  }
+  for (const queue of moment.queues) {
+    out.u8(OBJECT.queue).u32(queue.ring.row);
+    yield writeQueue(out, queue.id, queue.vhost.id, queue.name, queue.settings);
+  }
+  for (const binding of moment.bindings) yield writeBinding(out.u8(OBJECT.binding), binding);
+  for (const [exchange, key, value] of moment.retained) {
+    yield void out.u8(OBJECT.retained).u32(exchange.id).u32(value.row).u8(key.separator).text(key.text);
+  }
+}
+
+/**
+ * The state as it is now, as chunks that are made when they are asked for; a chunk is valid until the next one is. Takes
+ * `sliceMs` of a turn at most.
+ * @param durable resolves when everything the state holds is durable: the end of it is not given before
+ */
+export function saveState(
+  topology: Topology,
+  pages: PageSnapshot,
+  durable: () => Promise<void>,
+  clock: Clock,
+  sliceMs: number,
+): AsyncIterable<Uint8Array> {
+  return sliced(chunksOf(momentOf(topology), pages), durable, clock, sliceMs);
+}
+
+function* chunksOf(moment: Moment, pages: PageSnapshot): Generator<Uint8Array | undefined, void, undefined> {
+  const block = new TlvWriter().u32(MAGIC).u32(VERSION);
+  yield Buffer.from(block.written);
+  block.reset();
+  let objects = 0;
+  for (const _ of encode(moment, block)) {
+    if (block.length >= BLOCK_BYTES) {
+      yield new TlvWriter().u32(block.length).written;
+      yield block.written;
+      block.reset();
+    }
+    if ((++objects & 63) === 0) yield undefined;
+  }
+  yield new TlvWriter().u32(block.length).written;
+  yield block.written;
+  yield new TlvWriter().u32(0).written;
+  yield* pages.chunks();
+}
+
+async function* sliced(
+  chunks: Generator<Uint8Array | undefined, void, undefined>,
+  durable: () => Promise<void>,
+  clock: Clock,
+  sliceMs: number,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let until = clock.monotonic() + sliceMs;
+  for (const chunk of chunks) {
+    if (chunk !== undefined) yield chunk;
+    if (clock.monotonic() < until) continue;
+    await new Promise<void>((resolve) => clock.soon(resolve));
+    until = clock.monotonic() + sliceMs;
+  }
+  await durable();
+}
+
+/** Load the states of a checkpoint and its deltas, the oldest first, into an empty broker. */
+export async function loadState(topology: Topology, states: readonly AsyncIterable<Buffer>[]): Promise<void> {
+  const { loggedIndex } = topology.engine.bodies;
+  let blocks: Buffer[] = [];
+  for (const state of states) {
+    const reader = new ChunkReader(state);
+    blocks = await readBlocks(reader);
+    await loggedIndex.pages.load(reader);
+  }
+  if (states.length === 0) return;
+  loggedIndex.rebuild();
+  // Each state names all objects: the newest one counts.
+  for (const block of blocks) {
+    const from = new TlvReader(block);
+    while (!from.ended) readObject(topology, from);
+  }
+  for (const queue of topology.queuesById.values()) queue.adoptEntries();
+}
+
+async function readBlocks(reader: ChunkReader): Promise<Buffer[]> {
+  const head = await reader.read(8);
+  if (head.readUInt32LE(0) !== MAGIC) throw new CoreError('journal-corrupt', 'checkpoint: not a state of the broker');
+  const version = head.readUInt32LE(4);
+  if (version !== VERSION) throw new CoreError('journal-version', `checkpoint: state of version ${version}`);
+  const blocks: Buffer[] = [];
+  for (;;) {
+    const length = (await reader.read(4)).readUInt32LE(0);
+    if (length === 0) return blocks;
+    blocks.push(await reader.read(length));
+  }
+}
+
+function readObject(topology: Topology, from: TlvReader): void {
+  const kind = from.u8();
+  switch (kind) {
+    case OBJECT.counters:
+      topology.used(from.f64());
+      break;
+    case OBJECT.vhost:
+      topology.addVhost(from.u32(), from.text());
+      break;
+    case OBJECT.exchange:
+      addStoredExchange(topology, from);
+      break;
+    case OBJECT.queue:
+      addStoredQueue(topology, from, from.u32());
+      break;
+    case OBJECT.binding:
+      bindStored(topology, from);
+      break;
+    case OBJECT.retained: {
+      const exchange = topology.exchangesById.get(from.u32());
+      const row = from.u32();
+      const separator = from.u8();
+      exchange?.retain(new Key(from.text(), separator), { row, info: 0 });
+      return;
+    }
+    default:
+      throw new CoreError('journal-corrupt', `checkpoint: an object of kind ${kind}`);
+  }
+}
+
+// Shared with replay: the same fields stand in records.
+
+export function addStoredExchange(topology: Topology, from: TlvReader): void {
+  const { id, vhostId, name, settings } = readExchange(from);
+  const vhost = topology.vhostsById.get(vhostId);
+  if (vhost !== undefined) topology.addExchange(vhost, id, name, settings, false);
+}
+
+/** @param row its ring in the loaded pages; undefined makes a new one */
+export function addStoredQueue(topology: Topology, from: TlvReader, row?: number): void {
+  const { id, vhostId, name, settings } = readQueue(from);
+  const vhost = topology.vhostsById.get(vhostId);
+  if (vhost === undefined) return;
+  const ring = row === undefined ? undefined : topology.engine.bodies.loggedIndex.rings.open(row);
+  topology.addQueue(vhost, id, name, settings, ring);
+}
+
+export function bindStored(topology: Topology, from: TlvReader): void {
+  const binding = readBinding(from);
+  const source = topology.exchangesById.get(binding.sourceId);
+  const vhost = topology.homes.get(binding.sourceId);
+  if (source === undefined || vhost === undefined) return;
+  const { pattern, kind } = binding;
+  if (kind === 'queue') {
+    const target = topology.queuesById.get(binding.targetId);
+    if (target !== undefined) vhost.router.bind(source, { kind, target }, pattern, binding.arguments);
+  } else {
+    const target = topology.exchangesById.get(binding.targetId);
+    if (target !== undefined) vhost.router.bind(source, { kind, target }, pattern, binding.arguments);
+  }
+}

@@ -43,24 +43,32 @@ function flow(slab: IndexSlab, ring: EntryRing, messages: number, window: number
   }
 }
 
-/** Pull everything while messages flow; answers the parts, the longest pull and the whole time in milliseconds. */
-function pull(snapshot: PageSnapshot, between: () => void): { parts: Buffer[]; longestMs: number; totalMs: number } {
+function total(times: readonly number[]): number {
+  return times.reduce((sum, time) => sum + time, 0);
+}
+
+/** Prints the median, the 99th percentile and the longest of some times in milliseconds. */
+function spread(name: string, times: number[]): void {
+  times.sort((a, b) => a - b);
+  const [median, high] = [0.5, 0.99].map((part) => (times[Math.floor(times.length * part)]! * 1000).toFixed(0));
+  line(`${name}: median ${median}, p99 ${high}, longest`, times.at(-1)! * 1000, 'us');
+}
+
+/** Pull everything while messages flow; answers the parts and the time each took in milliseconds. */
+function pull(snapshot: PageSnapshot, between: () => void): { parts: Buffer[]; times: number[] } {
   const parts: Buffer[] = [];
-  let longestMs = 0;
-  let totalMs = 0;
+  const times: number[] = [];
   const chunks = snapshot.chunks();
   for (;;) {
     const start = performance.now();
     const next = chunks.next();
-    const ms = performance.now() - start;
-    longestMs = Math.max(longestMs, ms);
-    totalMs += ms;
+    times.push(performance.now() - start);
     if (next.done) break;
     parts.push(Buffer.from(next.value));
     between();
   }
   snapshot.commit();
-  return { parts, longestMs, totalMs };
+  return { parts, times };
 }
 
 async function* streamed(parts: readonly Buffer[]): AsyncGenerator<Buffer> {
@@ -101,14 +109,14 @@ async function main(): Promise<void> {
   const full = slab.pages.snapshot('full');
   line('begin a full snapshot', (performance.now() - start) * 1000, 'us');
   let at = ring.head;
-  const stride = 997;
+  const stride = 631;
   const pulled = pull(full, () => {
     // Settlements all over the index: the worst case for copying on write.
     for (let n = 0; n < 4; n++, at += stride) settle(slab, ring, at);
     flow(slab, busy, 10, 10);
   });
-  line('pull it, in all, while messages flow', pulled.totalMs, 'ms');
-  line('longest pull', pulled.longestMs * 1000, 'us');
+  line(`pull its ${pulled.parts.length} chunks, in all, while messages flow`, total(pulled.times), 'ms');
+  spread('one chunk', pulled.times);
   start = performance.now();
   const delta = slab.pages.snapshot('delta');
   line('begin a delta', (performance.now() - start) * 1000, 'us');
@@ -116,17 +124,15 @@ async function main(): Promise<void> {
   line('its size', delta.bytes / MIB, 'MiB');
 
   const scan = slab.bodies.refsIn(new Set([3, 4, 5, 6]));
-  let longest = 0;
+  const slices: number[] = [];
   start = performance.now();
-  let total = start;
   let found = scan.next();
   for (; !found.done; found = scan.next()) {
-    longest = Math.max(longest, performance.now() - start);
+    slices.push(performance.now() - start);
     start = performance.now();
   }
-  total = performance.now() - total;
-  line(`find ${found.value.length} bodies of 4 segments`, total, 'ms');
-  line('longest slice of it', longest * 1000, 'us');
+  line(`find ${found.value.length} bodies of 4 segments`, total(slices), 'ms');
+  spread('one slice', slices);
 
   const copy = new IndexSlab({ tracked: true });
   start = performance.now();

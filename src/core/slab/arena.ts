@@ -64,7 +64,7 @@ export class Arena {
   release(segment: number, length: number): void {
     const number = segment - ARENA_SEGMENT;
     const bodies = this.#bodies[number]! - 1;
-    assert(bodies >= 0, 'released a body that is not in the arena');
+    if (bodies < 0) assert.fail('released a body that is not in the arena');
     this.#bodies[number] = bodies;
     this.#liveBytes -= length;
     if (bodies > 0) return;

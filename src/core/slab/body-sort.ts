@@ -15,22 +15,25 @@ export class BodySort {
   /** The segments asked for, ascending, and the place of each in that order. */
   readonly #segments: number[];
   readonly #ranks = new Map<number, number>();
-  #columns = columns(1024);
+  readonly #columns: Columns;
   #count = 0;
   /** Where each ascending run begins. */
   #runs: number[] = [];
 
-  constructor(segments: Iterable<number>) {
+  /** @param capacity the most places that can come: the columns are allocated once, a copy of a long one is a pause */
+  constructor(segments: Iterable<number>, capacity: number) {
+    this.#columns = columns(capacity);
     this.#segments = [...segments].sort((a, b) => a - b);
     for (const [rank, segment] of this.#segments.entries()) this.#ranks.set(segment, rank);
   }
 
-  /** Add a place in one of the segments. */
+  /** Add a place, if it is in one of the segments and there is room for it. */
   push(segment: number, offset: number, length: number): void {
-    const at = this.#count++;
-    if (at === this.#columns.keys.length) this.#columns = doubled(this.#columns);
-    const key = this.#ranks.get(segment)! * 2 ** 32 + offset;
+    const rank = this.#ranks.get(segment);
     const { keys, lengths } = this.#columns;
+    if (rank === undefined || this.#count === keys.length) return;
+    const at = this.#count++;
+    const key = rank * 2 ** 32 + offset;
     if (at === 0 || key < keys[at - 1]!) this.#runs.push(at);
     keys[at] = key;
     lengths[at] = length;
@@ -83,11 +86,4 @@ function* merge(
 
 function columns(size: number): Columns {
   return { keys: new Float64Array(size), lengths: new Uint32Array(size) };
-}
-
-function doubled(old: Columns): Columns {
-  const larger = columns(old.keys.length * 2);
-  larger.keys.set(old.keys);
-  larger.lengths.set(old.lengths);
-  return larger;
 }

@@ -168,7 +168,7 @@ export class EntryRing {
 
   /** Change the owner's bits of an entry that is not settled. */
   setInfo(position: number, info: number): void {
-    assert(this.body(position) !== 0, 'info of an entry that is not there');
+    if (this.body(position) === 0) assert.fail('info of an entry that is not there');
     const run = this.#run(position);
     this.#store.touch(run.id);
     run.words[run.at + (position & this.#mask) * ENTRY_WORDS + 1] = info;

@@ -167,12 +167,18 @@ export class PageStore {
     assert(kind === 'full' || this.#hasBase, 'a delta needs a snapshot to build on');
     const pages: number[] = [];
     const freed: number[] = [];
-    for (let id = 1; id < this.#pages.length; id++) {
-      if (this.#pages[id] === NO_PAGE) {
-        if (this.#stored[id] === 1) freed.push(id);
-      } else if (kind === 'full' || this.#stamps[id]! > this.#committed) {
+    // Locals: the first snapshot of a process runs this loop before it is compiled.
+    const all = this.#pages;
+    const stamps = this.#stamps;
+    const stored = this.#stored;
+    const awaited = this.#awaited;
+    const newest = kind === 'full' ? -1 : this.#committed;
+    for (let id = 1, end = all.length; id < end; id++) {
+      if (all[id] === NO_PAGE) {
+        if (stored[id] === 1) freed.push(id);
+      } else if (stamps[id]! > newest) {
         pages.push(id);
-        this.#awaited[id] = 1;
+        awaited[id] = 1;
       }
     }
     this.#running = new Snapshot(kind, pages, freed, {

@@ -193,7 +193,8 @@ class Adapter implements WsAdapter {
         session.end(new CoreError('frame-too-large', 'log in first'));
       }
     };
-    socket.on('data', watch);
+    // In front of `ws`, which may emit the whole message from the same chunk.
+    socket.prependListener('data', watch);
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       if (isBinary) session.close(CLOSE.notText, 'frames are text');
       else session.onText(data.toString('utf8'));

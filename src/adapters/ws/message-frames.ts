@@ -9,7 +9,8 @@ const FRAMES_MAX = 256;
 export class MessageFrames {
   readonly #broker: Broker;
   readonly #frames = new Map<string, Buffer>();
-  #id = -1;
+  /** The message `#tail` and `#frames` are of. */
+  #id: number | undefined;
   #tail = '';
 
   constructor(broker: Broker) {

@@ -124,7 +124,7 @@ function renamed(content: unknown, path: string): unknown {
 }
 
 /** Read and check a configuration file. Throws OptionError. */
-export async function readConfigFile(path: string): Promise<Given> {
+async function readConfigFile(path: string): Promise<Given> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');

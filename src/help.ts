@@ -17,7 +17,7 @@ export const EXIT = {
 } as const;
 
 /** What each exit code means, for help and document. */
-export const EXIT_TEXT: Readonly<Record<keyof typeof EXIT, string>> = {
+const EXIT_TEXT: Readonly<Record<keyof typeof EXIT, string>> = {
   ok: 'stopped when asked to, or the command did its work',
   usage: 'an unknown command or flag, or a bad value on the command line or in the environment',
   corrupt: 'the journal is damaged, or written by a newer version; nothing was changed',

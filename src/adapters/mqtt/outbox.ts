@@ -25,7 +25,8 @@ export class SharedFrame {
   start = 0;
   end = 0;
   readonly #topic: TopicRange;
-  #messageId = -1;
+  /** Of the message `bytes` was built for; NaN equals no id. */
+  #messageId = Number.NaN;
   #received = false;
   #arena: Buffer = NONE;
   #arenaUsed = 0;
@@ -45,7 +46,7 @@ export class SharedFrame {
   /** That message has been published. Lets go of the publisher's bytes. */
   clear(): void {
     this.#received = false;
-    this.#messageId = -1;
+    this.#messageId = Number.NaN;
     this.bytes = NONE;
   }
 

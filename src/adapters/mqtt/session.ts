@@ -135,9 +135,11 @@ export class Session implements PacketSink, ConnectionHandlers, TapHandlers {
     if ((first & 0xf0) === TYPE.PUBLISH) return this.#onPublish(bytes, start, body, end);
     // 3.1 allows DUP on packets that ask for an answer; 3.1.1 has their flags fixed [MQTT-2.2.2-2].
     switch (this.#level === 3 ? first & ~8 : first) {
-      case TYPE.PUBACK:
-        this.#delivery?.acknowledge(decodeAck(bytes, body, end));
+      case TYPE.PUBACK: {
+        const id = decodeAck(bytes, body, end);
+        this.#delivery?.acknowledge(id);
         return TAKEN;
+      }
       case TYPE.PUBREL | 2:
         this.#publishingOf().release(decodeAck(bytes, body, end));
         return TAKEN;

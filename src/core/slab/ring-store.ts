@@ -35,19 +35,12 @@ export class RingStore {
     return new EntryRing(this.#tables, row);
   }
 
-  /**
-   * A ring as it was stored, after `rebuild`. Each ring is opened once. Throws CoreError `journal-corrupt` when it does not fit together.
-   * @param lost tells of a body handle that the body did not survive the restart: such entries are settled
-   */
-  open(row: number, lost?: (body: number) => boolean): EntryRing {
+  /** A ring as it was stored, after `rebuild`; each is opened once. Throws CoreError `journal-corrupt` when it does not fit together. */
+  open(row: number): EntryRing {
     if (!this.#tables.rows.has(row)) throw new CoreError('journal-corrupt', `checkpoint: there is no ring ${row}`);
     const ring = new EntryRing(this.#tables, row);
     ring.restore(this.#unopened.get(row) ?? []);
     this.#unopened.delete(row);
-    if (lost === undefined) return ring;
-    for (let at = ring.next(0); at >= 0; at = ring.next(at + 1)) {
-      if (lost(ring.body(at))) ring.settle(at);
-    }
     return ring;
   }
 

@@ -33,6 +33,9 @@ function check(test: Test, bodies: BodyTable, model: ReadonlyMap<number, Body>, 
     if (bodies.liveBytes(segment) !== bytes) test.fail(`live bytes of segment ${segment}, ${note}`);
   }
   test.equal(bodies.liveBytes(123_456_789), 0);
+  const listed = [...bodies.liveSegments()].filter(([segment, bytes]) => live.get(segment) !== bytes);
+  test.same(listed, [], note);
+  test.equal([...bodies.liveSegments()].length, [...live.values()].filter((bytes) => bytes > 0).length, note);
   test.equal(
     bodies.totalBytes,
     [...live.values()].reduce((sum, bytes) => sum + bytes, 0),

@@ -152,7 +152,7 @@ export class Engine implements JournalHandlers {
 
   /** Put what queues have collected into the open batch. */
   flushSettlements(): void {
-    if (this.#settling.length === 0) return;
+    if (this.#settling.length === 0 || this.failure !== undefined) return;
     const settling = this.#settling;
     this.#settling = [];
     for (const queue of settling) queue.logSettlements();

@@ -85,7 +85,8 @@ export class Vhost {
   /** Delete a queue with its messages; its consumers are told. */
   deleteQueue(queue: Queue): void {
     if (queue.deleted) return;
-    if (queue.logged) {
+    // When the journal has failed nothing is promised any more, and clients must still be able to leave.
+    if (queue.logged && this.engine.failure === undefined) {
       record.reset().u32(queue.id);
       this.#log(RECORD.queueDelete);
     }

@@ -46,10 +46,11 @@ export class ReadAhead {
       const at = indexOf(window, position);
       if (at < 0) continue;
       window.at = at;
-      into.bytes = window.bytes;
-      into.start = window.offsets[at] as number;
       if (n > 0) this.#release(n);
       if (!this.#loading && this.#windows.length === 1) this.#load(this.#after(window), false);
+      // After `#load`, which looks for bodies in memory by the same means.
+      into.bytes = window.bytes;
+      into.start = window.offsets[at] as number;
       return true;
     }
     return false;

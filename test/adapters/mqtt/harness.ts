@@ -102,8 +102,13 @@ export class ScriptedPeer {
 
   /** The next packet; undefined when the connection closed before one came. */
   async next(): Promise<Received | undefined> {
+    await this.#until(() => this.#packets.length > 0);
+    return this.#packets.shift();
+  }
+
+  async #until(done: () => boolean): Promise<void> {
     const deadline = Date.now() + WAIT_MS;
-    while (this.#packets.length === 0 && !this.connection.closed) {
+    while (!done() && !this.connection.closed) {
       if (Date.now() > deadline) throw new Error('no packet came');
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, 100);
@@ -113,7 +118,6 @@ export class ScriptedPeer {
         };
       });
     }
-    return this.#packets.shift();
   }
 
   /** The next packet, which must be of this kind. */
@@ -164,10 +168,13 @@ export class ScriptedPeer {
     this.send({ cmd: 'publish', topic, payload, qos: 0, retain: false, dup: false, ...more });
   }
 
-  /** Publish with QoS 1 and wait for the PUBACK. */
+  /** Publish with QoS 1 and wait for the PUBACK; whatever else comes stays to be taken. */
   async publishSafely(topic: string, payload: string, more: { retain?: boolean } = {}): Promise<void> {
     this.publish(topic, payload, { qos: 1, messageId: 99, ...more });
-    await this.expect('puback');
+    const find = () => this.#packets.findIndex((packet) => packet.cmd === 'puback');
+    await this.#until(() => find() >= 0);
+    if (find() < 0) throw new Error('no puback');
+    this.#packets.splice(find(), 1);
   }
 }
 

@@ -104,9 +104,11 @@ async function start(line: CommandLine): Promise<number> {
 
 /** Run until a signal or a failed journal ends it. */
 async function serve(options: Options, log: ServerLog, remedy: RecoveryRemedy | undefined): Promise<number> {
-  const stopAsked = stopSignal(log);
+  const asked = new AbortController();
+  const stopAsked = stopSignal(log, asked);
   const server = await startServer({ options, log, version: VERSION, remedy });
-  log('info', 'ready', { ...server.ports, host: options.host, dataDir: options.dataDir, version: VERSION });
+  if (!asked.signal.aborted)
+    log('info', 'ready', { ...server.ports, host: options.host, dataDir: options.dataDir, version: VERSION });
   const failure = await Promise.race([stopAsked, server.failed]);
   if (failure instanceof Error) {
     log('fatal', 'the journal failed; nothing more can become durable', { error: failure.message });
@@ -133,12 +135,11 @@ async function stop(server: RunningServer, options: Options, log: ServerLog): Pr
 }
 
 /** Resolves at the first SIGTERM or SIGINT; the second ends the process at once (what was confirmed is on disk). */
-function stopSignal(log: ServerLog): Promise<void> {
+function stopSignal(log: ServerLog, asked: AbortController): Promise<void> {
   return new Promise((resolve) => {
-    let asked = false;
     const onSignal = (signal: NodeJS.Signals): void => {
-      if (asked) process.exit(EXIT.interrupted);
-      asked = true;
+      if (asked.signal.aborted) process.exit(EXIT.interrupted);
+      asked.abort();
       log('info', 'stopping', { signal });
       resolve();
     };

@@ -140,6 +140,8 @@ t.test('error-table and error-maps', async (t) => {
   const map = Object.keys(ERRORS).map((code) => `  '${code}': 1,\n`);
   t.same(run(errorMaps, { 'src/adapters/x/errors.ts': map.join('') }), []);
   t.same(run(errorMaps, { 'src/adapters/x/v1/errors.ts': map.slice(1).join('') }), ['src/adapters/x/v1/errors.ts:0']);
+  const words = { 'src/adapters/x/errors.ts': '/** Everything\n * else closes the connection. */' };
+  t.same(run(errorMaps, words), [], 'what is not named may be put in words');
 });
 
 t.test('titles and links', async (t) => {

@@ -9,6 +9,7 @@ import {
   checkpointNames,
   verifyCheckpoint,
 } from './checkpoint.ts';
+import { ColdSegment } from './cold.ts';
 import { LogSegment } from './log-segment.ts';
 import type { Manifest } from './manifest.ts';
 import { type CheckpointFinding, decideCheckpoint, type RecoveryRemedy } from './recovery.ts';
@@ -41,43 +42,55 @@ export async function listSegments(disk: Disk, manifest: Manifest | undefined): 
   return segments;
 }
 
+/** For each log segment that is gone, the cold segment with its bodies. */
+export async function openColdSegments(disk: Disk, manifest: Manifest | undefined): Promise<Map<number, ColdSegment>> {
+  const cold = new Map<number, ColdSegment>();
+  for (const { number, segments } of manifest?.cold ?? []) {
+    const file = await ColdSegment.open(disk, number, segments);
+    for (const segment of segments) cold.set(segment, file);
+  }
+  return cold;
+}
+
 /** The checkpoint to start from. */
 export interface CheckpointChoice {
   /** A full checkpoint and the deltas on top of it, oldest first; empty: start from the beginning of the log. */
   readonly chain: readonly CheckpointFile[];
   readonly newestNumber: number;
-  /** Why newer ones were not taken. */
-  readonly notes: readonly string[];
+  /** Newer ones that were not taken, and why. */
+  readonly passedOver: readonly { readonly name: string; readonly why: string }[];
 }
 
 /** Take the newest checkpoint that is intact and covered by the log; see CHECKPOINT_ROWS. */
 export async function chooseCheckpoint(
   disk: Disk,
   segments: ReadonlyMap<number, LogSegment>,
+  manifest: Manifest | undefined,
   remedy: RecoveryRemedy | 'none',
 ): Promise<CheckpointChoice> {
+  const line = manifest?.line ?? 0;
   const names = checkpointNames(await disk.list(CHECKPOINT_FOLDER));
   const newestNumber = names[0]?.number ?? 0;
   const chains = new ChainFinder(disk, names);
-  const notes: string[] = [];
+  const passedOver: { name: string; why: string }[] = [];
   for (const { name, number } of names) {
     const chain = await chains.to(number);
     const state: CheckpointFinding['state'] = Array.isArray(chain) ? 'intact' : chain;
-    const log = Array.isArray(chain) ? await coverage(disk, segments, chain.at(-1)!.position) : 'covered';
+    const log = Array.isArray(chain) ? await coverage(disk, segments, line, chain.at(-1)!.position) : 'covered';
     const { label, decision } = decideCheckpoint({ state, log, remedy });
     if (decision === 'refuse-version') throw new CoreError('journal-version', `${CHECKPOINT_FOLDER}/${name}`);
-    if (decision === 'use' && Array.isArray(chain)) return { chain, newestNumber, notes };
+    if (decision === 'use' && Array.isArray(chain)) return { chain, newestNumber, passedOver };
     if (decision === 'refuse') throw corrupt(`${CHECKPOINT_FOLDER}/${name}`, label);
-    notes.push(`${name}: ${label}`);
+    passedOver.push({ name, why: label });
   }
-  const first = Math.min(...segments.keys());
-  if (first > 1 && first !== Number.POSITIVE_INFINITY) {
+  if (line > 1 || (segments.size > 0 && !segments.has(1))) {
+    const reasons = passedOver.map(({ name, why }) => `; ${name}: ${why}`).join('');
     throw corrupt(
-      segmentPath(1),
-      `the file is missing, and there is no usable checkpoint${notes.map((note) => `; ${note}`).join('')}`,
+      CHECKPOINT_FOLDER,
+      `there is no usable checkpoint, and the log does not go back to its beginning${reasons}`,
     );
   }
-  return { chain: [], newestNumber, notes };
+  return { chain: [], newestNumber, passedOver };
 }
 
 /** Finds the checkpoints one builds on, each file verified once. */
@@ -122,8 +135,11 @@ class ChainFinder {
 async function coverage(
   disk: Disk,
   segments: ReadonlyMap<number, LogSegment>,
+  line: number,
   position: LogPosition,
 ): Promise<CheckpointFinding['log']> {
+  // Before the manifest's line a segment may have been reclaimed. (Behind it, a gap is for LOG_ROWS to judge.)
+  for (let number = position.segment; number < line; number++) if (!segments.has(number)) return 'missing';
   const segment = segments.get(position.segment);
   // The newest segments missing is a short log; an older one missing is a hole.
   if (segment === undefined) return Math.max(0, ...segments.keys()) < position.segment ? 'short' : 'missing';
@@ -137,6 +153,14 @@ async function coverage(
   const sound =
     got === length && readBatchHeader(bytes, 0, header) && header.length === length && isBatchIntact(bytes, 0, header);
   return sound && header.crc === position.crc && header.number === position.number ? 'covered' : 'short';
+}
+
+/** Checkpoints that were passed over must not be met again: the log goes on in another way now. */
+export async function setAsideCheckpoints(disk: Disk, choice: CheckpointChoice): Promise<void> {
+  for (const { name } of choice.passedOver) {
+    await disk.rename(`${CHECKPOINT_FOLDER}/${name}`, `${CHECKPOINT_FOLDER}/${name}.unused`);
+  }
+  if (choice.passedOver.length > 0) await disk.syncFolder(CHECKPOINT_FOLDER);
 }
 
 /** Make the log end where replay found its end: cut the torn batch, remove what is behind. */

@@ -6,14 +6,17 @@ import {
   checkpointNames,
   writeCheckpoint,
 } from './checkpoint.ts';
+import type { ColdSegment } from './cold.ts';
+import { Compactor } from './compaction.ts';
 import type { BodyRef, Journal, LiveBodies, Located } from './journal.ts';
 import { type EachBody, Reader } from './reader.ts';
-import type { Source } from './source.ts';
 import { LogWriter, type WriterOptions } from './writer.ts';
 
 export interface LocalJournalOptions extends WriterOptions {
-  /** Where the bodies of old segments are; log segments are added by the writer. */
-  readonly cold: Map<number, Source>;
+  /** The cold segment for each log segment that is gone. */
+  readonly cold: Map<number, ColdSegment>;
+  /** Highest number of a cold segment so far. */
+  readonly lastCold: number;
   /** Checkpoints in force, oldest first: a full one and the deltas on top of it. */
   readonly chain: readonly CheckpointFile[];
   /** Number of the newest checkpoint that was ever seen; the next gets a higher one. */
@@ -22,8 +25,10 @@ export interface LocalJournalOptions extends WriterOptions {
 
 /** The journal in files of a local disk. Made by `openJournal`. */
 export class LocalJournal extends LogWriter implements Journal {
-  readonly #cold: Map<number, Source>;
+  readonly #cold: Map<number, ColdSegment>;
   readonly #reader: Reader;
+  readonly #compactor: Compactor;
+  #reclaiming: Promise<void> | undefined;
   #chain: readonly CheckpointFile[];
   #lastCheckpoint: number;
   #checkpointing = false;
@@ -37,6 +42,17 @@ export class LocalJournal extends LogWriter implements Journal {
       this.tail,
       (segment) => this.segments.get(segment) ?? this.#cold.get(segment),
     );
+    this.#compactor = new Compactor({
+      disk: options.disk,
+      clock: options.clock,
+      limits: options.limits,
+      journalId: options.journalId,
+      reader: this.#reader,
+      segments: this.segments,
+      cold: this.#cold,
+      lastCold: options.lastCold,
+      barrier: () => this.whenDurable(this.seal()),
+    });
     this.#chain = options.chain;
     this.#lastCheckpoint = options.lastCheckpoint;
   }
@@ -99,12 +115,21 @@ export class LocalJournal extends LogWriter implements Journal {
     return { full, deltas: this.#chain.reduce((sum, file) => sum + file.bytes, 0) - full };
   }
 
-  async reclaim(_live: LiveBodies): Promise<void> {
-    await Promise.resolve();
+  /** Runs one at a time: a call while one is under way waits for that one and does nothing more. */
+  async reclaim(live: LiveBodies): Promise<void> {
+    const newest = this.#chain.at(-1);
+    if (newest === undefined) return;
+    if (this.#reclaiming !== undefined) return this.#reclaiming;
+    this.#reclaiming = this.#compactor.reclaim(newest.position.segment, live);
+    try {
+      await this.#reclaiming;
+    } finally {
+      this.#reclaiming = undefined;
+    }
   }
 
   figures(): { segments: number; bytes: number; durableBatch: number; checkpointBatch: number } {
-    const places = new Set<Source>([...this.segments.values(), ...this.#cold.values()]);
+    const places = new Set([...this.segments.values(), ...this.#cold.values()]);
     let bytes = 0;
     for (const place of places) bytes += place.bytes;
     const checkpointBatch = this.#chain.at(-1)?.position.number ?? 0;
@@ -112,6 +137,9 @@ export class LocalJournal extends LogWriter implements Journal {
   }
 
   async close(): Promise<void> {
+    this.#compactor.stop();
+    // Whatever became of it, its caller was told.
+    await this.#reclaiming?.catch(() => {});
     try {
       await this.closeLog();
     } finally {

@@ -88,7 +88,8 @@ function isCode(error: unknown, code: string): boolean {
 
 /** One open file. */
 class NodeFile implements DiskFile {
-  readonly #fd: number;
+  /** -1 once closed: the number may belong to another file by then. */
+  #fd: number;
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -141,6 +142,8 @@ class NodeFile implements DiskFile {
   }
 
   close(): Promise<void> {
-    return close(this.#fd);
+    const fd = this.#fd;
+    this.#fd = -1;
+    return fd === -1 ? Promise.resolve() : close(fd);
   }
 }

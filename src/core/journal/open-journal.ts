@@ -4,7 +4,16 @@ import type { Disk } from '../disk.ts';
 import { CoreError } from '../errors.ts';
 import type { Limits } from '../limits.ts';
 import { CHECKPOINT_FOLDER, readCheckpoint } from './checkpoint.ts';
-import { type CheckpointChoice, chooseCheckpoint, endLog, listSegments, removeLeftovers } from './data-dir.ts';
+import type { ColdSegment } from './cold.ts';
+import {
+  type CheckpointChoice,
+  chooseCheckpoint,
+  endLog,
+  listSegments,
+  openColdSegments,
+  removeLeftovers,
+  setAsideCheckpoints,
+} from './data-dir.ts';
 import type { Journal, JournalHandlers, Recovery, ReplayRecord } from './journal.ts';
 import { LocalJournal } from './local-journal.ts';
 import type { LogSegment } from './log-segment.ts';
@@ -13,7 +22,6 @@ import { OPEN_PAYLOAD_BYTES, RECORD_OPEN } from './record.ts';
 import type { RecoveryRemedy } from './recovery.ts';
 import { type Replayed, replayLog } from './replay.ts';
 import { JOURNAL_FOLDER, segmentPath } from './segment.ts';
-import type { Source } from './source.ts';
 import type { LogPosition } from './writer.ts';
 
 export interface JournalOptions {
@@ -49,13 +57,14 @@ function asCoreError(error: unknown): unknown {
   return new CoreError('data-dir-unusable', (error as Error).message, { cause: error });
 }
 
-const START: LogPosition = { segment: 0, start: 0, end: 0, epoch: 0, number: 0, crc: 0 };
+/** Before the first batch. */
+export const START: LogPosition = { segment: 0, start: 0, end: 0, epoch: 0, number: 0, crc: 0 };
 
 class LocalRecovery implements Recovery {
   readonly checkpoints: readonly AsyncIterable<Buffer>[];
   readonly #options: JournalOptions;
   readonly #segments: Map<number, LogSegment>;
-  readonly #cold: Map<number, Source>;
+  readonly #cold: Map<number, ColdSegment>;
   readonly #choice: CheckpointChoice;
   readonly #manifest: Manifest | undefined;
   #replayed: Replayed | undefined;
@@ -65,7 +74,7 @@ class LocalRecovery implements Recovery {
     options: JournalOptions,
     manifest: Manifest | undefined,
     segments: Map<number, LogSegment>,
-    cold: Map<number, Source>,
+    cold: Map<number, ColdSegment>,
     choice: CheckpointChoice,
   ) {
     this.#options = options;
@@ -80,8 +89,8 @@ class LocalRecovery implements Recovery {
     const { disk } = options;
     const manifest = await readManifest(disk);
     const segments = await listSegments(disk, manifest);
-    const cold = new Map<number, Source>();
-    const choice = await chooseCheckpoint(disk, segments, options.remedy ?? 'none');
+    const cold = await openColdSegments(disk, manifest);
+    const choice = await chooseCheckpoint(disk, segments, manifest, options.remedy ?? 'none');
     return new LocalRecovery(options, manifest, segments, cold, choice);
   }
 
@@ -89,7 +98,7 @@ class LocalRecovery implements Recovery {
     const newest = this.#choice.chain.at(-1);
     const from =
       newest === undefined ? 'no checkpoint' : `checkpoint ${newest.number} at batch ${newest.position.number}`;
-    const notes = this.#choice.notes.map((note) => `; ${note}`).join('');
+    const notes = this.#choice.passedOver.map(({ name, why }) => `; ${name}: ${why}`).join('');
     const replayed = this.#replayed;
     if (replayed === undefined) return `${from}${notes}`;
     const { batches, bytes, label, cut, tail } = replayed;
@@ -133,6 +142,7 @@ class LocalRecovery implements Recovery {
   async #open(handlers: JournalHandlers, replayed: Replayed): Promise<Journal> {
     const { disk, clock, limits } = this.#options;
     const { tail } = replayed;
+    await setAsideCheckpoints(disk, this.#choice);
     await endLog(disk, replayed, this.#segments);
     await removeLeftovers(disk, this.#segments, this.#manifest);
     const journalId = replayed.journalId === 0 ? clock.now() : replayed.journalId;
@@ -155,6 +165,7 @@ class LocalRecovery implements Recovery {
       bytesSinceCheckpoint: replayed.bytes,
       segments: this.#segments,
       cold: this.#cold,
+      lastCold: Math.max(0, ...(this.#manifest?.cold ?? []).map((row) => row.number)),
       chain: this.#choice.chain,
       lastCheckpoint: this.#choice.newestNumber,
     });

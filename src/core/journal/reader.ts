@@ -40,6 +40,7 @@ export class Reader {
   #cachedBytes = 0;
   #reading = 0;
   readonly #queue: (() => void)[] = [];
+  readonly #loads = new Set<Promise<void>>();
 
   /** @param placeOf the file that has the bodies of a segment now */
   constructor(disk: Disk, tail: TailCache, placeOf: (segment: number) => Source | undefined) {
@@ -50,6 +51,21 @@ export class Reader {
 
   /** See `Journal.load`. */
   async load(refs: readonly BodyRef[], each: EachBody): Promise<void> {
+    const loading = this.#load(refs, each);
+    this.#loads.add(loading);
+    try {
+      await loading;
+    } finally {
+      this.#loads.delete(loading);
+    }
+  }
+
+  /** Resolves when all loads under way now have ended. Later ones do not ask for bodies that are dead by now. */
+  async drained(): Promise<void> {
+    await Promise.allSettled([...this.#loads]);
+  }
+
+  async #load(refs: readonly BodyRef[], each: EachBody): Promise<void> {
     const ahead: Planned[] = [];
     let planned = 0;
     for (let index = 0; index < refs.length; index++) {

@@ -4,8 +4,8 @@ import type { Authenticator, Login } from '../../../src/adapters/auth.ts';
 import { Connection, type Peer } from '../../../src/adapters/connection.ts';
 import { createMqttAdapter, type MqttAdapter } from '../../../src/adapters/mqtt/adapter.ts';
 import { type Clock, type Limits, limitsWith, SystemClock } from '../../../src/core/index.ts';
-import type { Recovery } from '../../../src/core/journal/journal.ts';
-import { type RunningBroker, startBroker } from '../../../src/core/start.ts';
+import { NodeDisk } from '../../../src/core/journal/node-disk.ts';
+import { openBroker, type RunningBroker, startBroker } from '../../../src/core/start.ts';
 import { memoryRecovery } from '../../../src/testing/memory-journal.ts';
 
 /** A connection whose other end is a `ScriptedPeer`. */
@@ -202,7 +202,8 @@ export interface HarnessOptions {
   clock?: Clock;
   limits?: Partial<Limits>;
   anonymous?: boolean;
-  recovery?: Recovery;
+  /** Data directory; in memory without one. */
+  folder?: string;
 }
 
 export class Harness {
@@ -223,10 +224,11 @@ export class Harness {
     const log = (level: string, text: string, fields?: object): void => {
       if (level === 'error') process.stderr.write(`${text} ${String(Object.values(fields ?? {}).map(String))}\n`);
     };
-    const running = await startBroker(
-      { disk: undefined as never, clock, limits, log },
-      options.recovery ?? memoryRecovery(clock),
-    );
+    const disk = new NodeDisk(options.folder ?? '');
+    const running =
+      options.folder === undefined
+        ? await startBroker({ disk, clock, limits, log }, memoryRecovery(clock))
+        : await openBroker({ disk, clock, limits, log });
     const adapter = createMqttAdapter({
       broker: running.broker,
       limits,

@@ -6,6 +6,7 @@
 import { strict as assert } from 'node:assert';
 import { dump } from '../core/dump.ts';
 import {
+  ANY_MANY,
   type Client,
   CONFIRM,
   CoreError,
@@ -185,16 +186,13 @@ export class Simulation {
   }
 
   async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
-    const dead = this.#running.internals.engine.failure !== undefined;
-    const clean = how === 'clean' && !dead;
-    let before: string[] = [];
-    if (clean) {
-      await this.#clock.drive(this.#running.close());
-      before = dump(this.#running.internals.topology);
-    } else {
-      if (how === 'crash' || dead) this.#disk.crash();
-      else this.#disk.kill();
-    }
+    const { engine, topology } = this.#running.internals;
+    // The journal may fail while it is being closed: that is no clean end then.
+    if (how === 'clean') await this.#control(this.#running.close());
+    const clean = how === 'clean' && engine.failure === undefined;
+    const before = clean ? dump(topology) : [];
+    if (!clean && (how === 'crash' || engine.failure !== undefined)) this.#disk.crash();
+    else if (!clean) this.#disk.kill();
     this.#clock.clear();
     this.#failing = false;
     await this.#open();
@@ -237,7 +235,7 @@ export class Simulation {
     const each = (message: Message): void => {
       there.set(message.keyBytes.toString('utf8', message.keyStart, message.keyEnd), idOf(message));
     };
-    tap.retained('amq.topic', { text: '#', separator: 0x2e, levels: [ANY], hidesDollar: false }, each, () => {
+    tap.retained('amq.topic', { text: '#', separator: 0x2e, levels: [ANY_MANY], hidesDollar: false }, each, () => {
       done = true;
     });
     await this.#clock.run(() => done);
@@ -465,7 +463,7 @@ export class Simulation {
   async #checkpoint(): Promise<void> {
     const running = this.#running.internals.checkpointer.run();
     let open = true;
-    running.then(() => {
+    void running.then(() => {
       open = false;
     });
     await this.#clock.run(() => !open);
@@ -480,8 +478,6 @@ export class Simulation {
     }
   }
 }
-
-import { ANY_MANY as ANY } from '../core/index.ts';
 
 /** Id in the first bytes; the rest follows from it, so that a wrong body is noticed. */
 function messageOf(id: number, bytes: number, flags: number): Message {

@@ -129,14 +129,20 @@ t.test('a port in use', async (t) => {
   await once(other, 'listening');
   t.teardown(() => other.close());
   const { port } = other.address() as { port: number };
-  const dataDir = t.testdir();
-  for (const flag of ['--http-port', '--mqtt-port', '--amqp-port']) {
-    const args = ['start', '--data-dir', dataDir, ...ANY_PORT, '--log-level', 'silent', flag, String(port)];
-    const { code, stderr } = await run(args);
+  const folder = t.testdir();
+  const flags = ['--http-port', '--mqtt-port', '--amqp-port'];
+  const runs = await Promise.all(
+    flags.map((flag, index) => {
+      const dataDir = join(folder, String(index));
+      return run(['start', '--data-dir', dataDir, ...ANY_PORT, '--log-level', 'silent', flag, String(port)]);
+    }),
+  );
+  for (const [index, flag] of flags.entries()) {
+    const { code, stderr } = runs[index] as Run;
     t.equal(code, EXIT.port, flag);
     t.equal(stderr, `junctionmq: port ${port} on 127.0.0.1 is in use; choose another with ${flag}\n`);
   }
-  const server = await startServer(dataDir);
+  const server = await startServer(join(folder, '2'));
   t.equal(await server.stop(), EXIT.ok, 'nothing was damaged');
 });
 
@@ -182,6 +188,43 @@ t.test('kill -9 leaves the directory free for the next', async (t) => {
   t.equal(inspected.code, EXIT.ok, inspected.stderr);
   t.not(inspected.stdout, '', 'inspect works while the server runs');
   t.equal(await server.stop(), EXIT.ok);
+});
+
+t.test('a failed write of the journal ends the process; what was confirmed before is there afterwards', async (t) => {
+  const dataDir = t.testdir();
+  const { PATH = '' } = process.env;
+  // No file of this process may grow beyond 256 blocks of 512 bytes: the third message cannot be written.
+  const shell = `ulimit -f 256 && exec "$0" "$@"`;
+  const args = ['-c', shell, process.execPath, CLI, 'start', '--data-dir', dataDir, ...ANY_PORT];
+  const child = spawn('sh', args, { env: { PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = collect(child);
+  const http = await new Promise<number>((resolve) => {
+    child.stdout.on('data', (text: string) => {
+      const match = /"http":(\d+).*"msg":"ready"/.exec(text);
+      if (match !== null) resolve(Number(match[1]));
+    });
+  });
+  const headers = { authorization: `Basic ${Buffer.from('guest:guest').toString('base64')}` };
+  await fetch(`http://127.0.0.1:${http}/v1/queues/q`, { method: 'PUT', headers });
+  let confirmed = 0;
+  for (let n = 0; n < 5; n++) {
+    const publish = { method: 'POST', body: new Uint8Array(50_000) };
+    const response = await fetch(`http://127.0.0.1:${http}/v1/queues/q/messages`, publish).catch(() => undefined);
+    if (response?.ok !== true) break;
+    confirmed += 1;
+  }
+  t.equal(confirmed, 2);
+  const { code, stdout, stderr } = await ended;
+  t.equal(code, EXIT.journal);
+  t.match(stderr, ONE_LINE);
+  t.match(stdout, /"level":60.*"msg":"the journal failed/);
+  const inspected = await run(['inspect', dataDir]);
+  t.equal(inspected.code, EXIT.ok, 'a torn tail is no damage');
+  t.match(inspected.stdout, /torn/);
+  const server = await startServer(dataDir);
+  t.teardown(() => server.kill());
+  const queue = await fetch(`http://127.0.0.1:${server.ports.http}/v1/queues/q`, { headers });
+  t.match(await queue.json(), { ready: 2 });
 });
 
 t.test('a reader of the log that goes away does no harm', async (t) => {

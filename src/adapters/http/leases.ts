@@ -228,7 +228,7 @@ class Taking {
     if (this.#draining || this.#finished) return;
     this.#draining = true;
     this.#timer?.cancel();
-    if (this.subscription.drain === undefined) this.#clock.after(5, () => this.finish());
+    if (this.subscription.drain === undefined) this.#clock.soon(() => this.finish());
     else this.subscription.drain(() => this.finish());
   }
 

@@ -151,8 +151,8 @@ export class LogWriter {
   #appendToNext(type: number, length: number): number {
     if (this.#failed !== undefined) throw this.#failed;
     assert(!this.#closed, 'append after close');
-    assert(type >= 1 && type <= 255 && Number.isInteger(type));
-    assert(length >= 0 && length < 2 ** 31 && Number.isInteger(length));
+    assert(type >= 1 && type <= 255 && Number.isInteger(type), `record type ${type}`);
+    assert(length >= 0 && length < 2 ** 31 && Number.isInteger(length), `record length ${length}`);
     if (this.#count > 0) this.#sealOpen();
     // Records appended by `onSeal` may have opened a batch with room.
     if (this.#limit === 0 || this.#at + RECORD_HEADER_BYTES + length > this.#limit) {
@@ -352,7 +352,7 @@ export class LogWriter {
   }
 
   whenDurable(batch: number): Promise<void> {
-    assert(batch <= this.openBatch);
+    assert(batch <= this.openBatch, `batch ${batch} is not open yet`);
     // Nothing was appended to the open batch: everything there is, is in the one before.
     const goal = batch === this.openBatch && this.#count === 0 ? batch - 1 : batch;
     if (goal <= this.durableBatch) return Promise.resolve();

@@ -188,7 +188,7 @@ export class Deliveries implements GetReceiver, Collector {
     const consumer = taker;
     this.#byTag.delete(consumer.tag);
     this.#paused.delete(consumer);
-    if (!this.#host.cancelNotify) return;
+    if (!this.#host.capable('consumer_cancel_notify')) return;
     this.#host.send(this.#channel, 'basic.cancel', { consumerTag: consumer.tag, noWait: true });
   }
 

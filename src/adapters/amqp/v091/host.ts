@@ -1,4 +1,4 @@
-/** What a channel needs of the session it belongs to. */
+/** What a session is to its channels and other parts. */
 import type { Broker, Client, Clock, Limits } from '../../../core/index.ts';
 import type { Connection } from '../../connection.ts';
 import type { ArgumentsToSend } from './codec.ts';
@@ -16,7 +16,19 @@ export interface LateWriter {
   writeLate(): void;
 }
 
-export interface ChannelHost {
+/** The session as its parts see it. */
+export interface SessionPeer {
+  /** The client says in its properties that it knows this extension. */
+  capable(capability: string): boolean;
+  /** Write a method frame. */
+  send<M extends MethodName>(channel: number, name: M, args: ArgumentsToSend<M>): void;
+  /** Stop parsing and reading until `release` is called with the same reason. */
+  hold(reason: object): void;
+  release(reason: object): void;
+}
+
+/** What a channel needs of the session it belongs to. */
+export interface ChannelHost extends SessionPeer {
   readonly broker: Broker;
   readonly client: Client;
   readonly clock: Clock;
@@ -25,17 +37,10 @@ export interface ChannelHost {
   readonly messages: MessageWriter;
   /** Payload bytes of one frame, at most. */
   readonly payloadBytesMax: number;
-  /** The client wants to be told when a consumer is cancelled by the broker. */
-  readonly cancelNotify: boolean;
-  /** Write a method frame. */
-  send<M extends MethodName>(channel: number, name: M, args: ArgumentsToSend<M>): void;
   /** Have `collector.flush` called when the current chunk is parsed. */
   flushAfterChunk(collector: Collector): void;
   /** Have `writer.writeLate` called right before the connection is next written. */
   writeBeforeFlush(writer: LateWriter): void;
-  /** Stop parsing and reading until `release` is called with the same reason. */
-  hold(reason: object): void;
-  release(reason: object): void;
-  /** This connection publishes: an alarm concerns it. */
+  /** This connection publishes: alarms concern it. */
   publishing(): void;
 }

@@ -6,6 +6,7 @@
 import type { Client, Clock, Limits, Timer } from '../../../core/index.ts';
 import type { Login } from '../../auth.ts';
 import type { Connection, ConnectionHandlers } from '../../connection.ts';
+import { Blocking } from './blocking.ts';
 import { Channel } from './channel.ts';
 import {
   type ArgumentsToSend,
@@ -26,7 +27,7 @@ import { MessageWriter } from './deliver.ts';
 import type { SessionEnvironment } from './environment.ts';
 import { AmqpError, REPLY_OF, shortText, toAmqpError } from './errors.ts';
 import { Writer } from './fields.ts';
-import { FrameCarry } from './frame-carry.ts';
+import { type FrameHandler, FrameStream } from './frame-stream.ts';
 import {
   agreedTuning,
   credentialsOf,
@@ -50,10 +51,7 @@ const CHANNEL_CLOSE = METHODS['channel.close'].id;
 const CHANNEL_CLOSE_OK = METHODS['channel.close-ok'].id;
 /** Method frames are encoded here and copied to the connection. */
 const scratch = new Writer();
-/** The reason to hold a connection that publishes during an alarm. */
-const ALARM = {};
-
-export class Session implements ChannelHost, ConnectionHandlers {
+export class Session implements ChannelHost, ConnectionHandlers, FrameHandler {
   readonly connection: Connection;
   readonly messages: MessageWriter;
   readonly #environment: SessionEnvironment;
@@ -65,24 +63,17 @@ export class Session implements ChannelHost, ConnectionHandlers {
   #clientProperties: Arguments<'connection.start-ok'>['clientProperties'] = {};
   #tuning: Tuning;
   #client: Client | undefined;
-  payloadBytesMax: number;
   // Channels; the last one used is tried first.
   readonly #channels = new Map<number, Channel>();
   #lastChannel: Channel | undefined;
   // Parsing
-  readonly #carry = new FrameCarry();
-  readonly #holds = new Set<object>();
-  readonly #backlog: Buffer[] = [];
-  #paused = false;
-  #parsing = false;
+  readonly #stream: FrameStream;
   /** Index behind the frame in hand, and its method. */
   #next = 0;
   #methodId = 0;
   #collectors: Collector[] = [];
   #lateWriters: LateWriter[] = [];
-  // Alarms
-  #publishes = false;
-  #alarm: string | undefined;
+  #blocking: Blocking | undefined;
 
   /** @param handshakeMs what is left of the time the peer has to log in */
   constructor(connection: Connection, environment: SessionEnvironment, handshakeMs: number, onClosed: () => void) {
@@ -91,7 +82,8 @@ export class Session implements ChannelHost, ConnectionHandlers {
     this.#environment = environment;
     this.#onClosed = onClosed;
     this.#tuning = proposedTuning(environment.limits);
-    this.payloadBytesMax = environment.limits.frameBytesBeforeLoginMax - FRAME_EXTRA_BYTES;
+    const beforeLogin = environment.limits.frameBytesBeforeLoginMax - FRAME_EXTRA_BYTES;
+    this.#stream = new FrameStream(connection, this, beforeLogin);
     connection.handlers = this;
     connection.beforeFlush = () => this.#writeLate();
     this.#timer = environment.clock.after(handshakeMs, () => this.#tooSlow());
@@ -122,8 +114,12 @@ export class Session implements ChannelHost, ConnectionHandlers {
     return this.#client as Client;
   }
 
-  get cancelNotify(): boolean {
-    return isCapable(this.#clientProperties, 'consumer_cancel_notify');
+  get payloadBytesMax(): number {
+    return this.#stream.payloadBytesMax;
+  }
+
+  capable(capability: string): boolean {
+    return isCapable(this.#clientProperties, capability);
   }
 
   send<M extends MethodName>(channel: number, name: M, args: ArgumentsToSend<M>): void {
@@ -143,29 +139,21 @@ export class Session implements ChannelHost, ConnectionHandlers {
   }
 
   hold(reason: object): void {
-    if (this.#state === 'closing' || this.#state === 'closed') return;
-    this.#holds.add(reason);
-    if (this.#paused) return;
-    this.#paused = true;
-    this.connection.pause();
+    if (this.#state !== 'closing') this.#stream.hold(reason);
   }
 
   release(reason: object): void {
-    if (!this.#holds.delete(reason) || this.#holds.size > 0) return;
-    // Callers are in the middle of their own work: go on when it is done.
-    queueMicrotask(() => this.#continue());
+    this.#stream.release(reason);
   }
 
   publishing(): void {
-    this.#publishes = true;
-    if (this.#alarm !== undefined) this.#block(this.#alarm);
+    this.#blocking?.publishing();
   }
 
   // ---- What the connection tells ----------------------------------------------------------------------------------
 
   onChunk(chunk: Buffer): void {
-    this.#backlog.push(chunk);
-    if (this.#holds.size === 0) this.#continue();
+    this.#stream.onChunk(chunk);
   }
 
   onRoom(): void {
@@ -179,7 +167,7 @@ export class Session implements ChannelHost, ConnectionHandlers {
     }
     this.#state = 'closed';
     this.#stop();
-    this.#backlog.length = 0;
+    this.#stream.end();
     this.#onClosed();
   }
 
@@ -188,59 +176,24 @@ export class Session implements ChannelHost, ConnectionHandlers {
     this.#closeConnection(new AmqpError('connection-forced', reason));
   }
 
-  // ---- Bytes to frames --------------------------------------------------------------------------------------------
+  // ---- Frames -----------------------------------------------------------------------------------------------------
 
-  #continue(): void {
-    if (this.#parsing) return;
-    const backlog = this.#backlog;
-    while (this.#holds.size === 0 && backlog.length > 0) this.#consume(backlog.shift() as Buffer);
-    if (this.#holds.size === 0 && this.#paused) {
-      this.#paused = false;
-      this.connection.resume();
+  onFrame(bytes: Buffer, at: number, size: number, end: number): number {
+    this.#next = at + FRAME_EXTRA_BYTES + size;
+    this.#methodId = 0;
+    try {
+      this.#frame(bytes, at, size, end);
+    } catch (error) {
+      this.#fail(error, readU16(bytes, at + 1));
     }
+    return this.#next;
   }
 
-  #consume(chunk: Buffer): void {
-    this.#parsing = true;
-    let at = this.#completeCarried(chunk);
-    if (this.#carry.empty) at = this.#parse(chunk, at, chunk.length);
-    if (at < chunk.length && this.#state !== 'closed') {
-      if (this.#holds.size > 0) this.#backlog.unshift(chunk.subarray(at));
-      else this.#carry.keep(chunk, at);
-    }
-    this.#parsing = false;
-    this.#flushCollectors();
-  }
-
-  /** Finish the frame whose beginning came with an earlier chunk; answers the index behind what it took. */
-  #completeCarried(chunk: Buffer): number {
-    const carry = this.#carry;
-    if (carry.empty) return 0;
-    const at = carry.complete(chunk, this.payloadBytesMax);
-    if (!carry.whole) return at;
-    const { bytes, length } = carry;
-    carry.clear();
-    this.#parse(bytes, 0, length);
-    return at;
-  }
-
-  /** Handle whole frames in `[at, end)`; answers the index of the first byte that belongs to none. */
-  #parse(bytes: Buffer, at: number, end: number): number {
-    while (end - at >= FRAME_HEAD_BYTES && this.#holds.size === 0 && this.#state !== 'closed') {
-      const size = readU32(bytes, at + 3);
-      const payloadEnd = at + FRAME_HEAD_BYTES + size;
-      if (payloadEnd >= end && size <= this.payloadBytesMax) return at;
-      this.#next = payloadEnd + 1;
-      this.#methodId = 0;
-      try {
-        this.#frame(bytes, at, size, end);
-      } catch (error) {
-        this.#fail(error, readU16(bytes, at + 1));
-      }
-      at = this.#next;
-      if (at > end) return end;
-    }
-    return at;
+  onParsed(): void {
+    if (this.#collectors.length === 0) return;
+    const collectors = this.#collectors;
+    this.#collectors = [];
+    for (const collector of collectors) collector.flush();
   }
 
   #frame(bytes: Buffer, at: number, size: number, end: number): void {
@@ -348,13 +301,6 @@ export class Session implements ChannelHost, ConnectionHandlers {
     });
   }
 
-  #flushCollectors(): void {
-    if (this.#collectors.length === 0) return;
-    const collectors = this.#collectors;
-    this.#collectors = [];
-    for (const collector of collectors) collector.flush();
-  }
-
   #writeLate(): void {
     if (this.#lateWriters.length === 0 || this.#state !== 'running') return;
     const writers = this.#lateWriters;
@@ -393,8 +339,7 @@ export class Session implements ChannelHost, ConnectionHandlers {
     if (login === undefined) {
       this.#environment.log('warn', 'amqp login refused', { user, peer: peer.address });
       const text = `Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`;
-      if (isCapable(this.#clientProperties, 'authentication_failure_close'))
-        throw new AmqpError('access-refused', text);
+      if (this.capable('authentication_failure_close')) throw new AmqpError('access-refused', text);
       // Older clients take a closed socket for the answer.
       this.connection.end();
       return;
@@ -407,7 +352,7 @@ export class Session implements ChannelHost, ConnectionHandlers {
 
   #tuneOk(args: Arguments<'connection.tune-ok'>): void {
     this.#tuning = agreedTuning(this.#tuning, args);
-    this.payloadBytesMax = this.#tuning.frameBytesMax - FRAME_EXTRA_BYTES;
+    this.#stream.payloadBytesMax = this.#tuning.frameBytesMax - FRAME_EXTRA_BYTES;
     this.messages.frameBytesMax = this.#tuning.frameBytesMax;
     this.#state = 'opening';
     if (this.#tuning.heartbeatSeconds === 0) return;
@@ -415,7 +360,7 @@ export class Session implements ChannelHost, ConnectionHandlers {
       this.connection,
       this.clock,
       this.#tuning.heartbeatSeconds,
-      () => this.#holds.size > 0,
+      () => this.#stream.held,
       () => {
         this.#environment.log('warn', 'amqp peer missed heartbeats', this.#about());
         this.connection.destroy();
@@ -437,12 +382,13 @@ export class Session implements ChannelHost, ConnectionHandlers {
     const name = this.#clientProperties['connection_name'];
     const clientId = typeof name === 'string' ? shortText(name) : '';
     const identity = { user: login.user, clientId, protocol: 'amqp091', peer: `${address}:${port}` };
+    const blocking = new Blocking(this, broker.blockedBy);
     this.#client = broker.client(vhost, identity, {
-      onBlocked: (reason) => this.#onAlarm(reason),
-      onUnblocked: () => this.#onAlarmOver(),
+      onBlocked: (reason) => blocking.onAlarm(reason),
+      onUnblocked: () => blocking.onAlarmOver(),
       onClose: (reason, detail) => this.#closeConnection(new AmqpError(REPLY_OF[reason], detail)),
     });
-    this.#alarm = broker.blockedBy;
+    this.#blocking = blocking;
     this.#timer?.cancel();
     this.#state = 'running';
     this.send(0, 'connection.open-ok', {});
@@ -459,26 +405,6 @@ export class Session implements ChannelHost, ConnectionHandlers {
       this.send(0, 'connection.update-secret-ok', {});
     };
     this.#wait(check(), 0, id);
-  }
-
-  // ---- Alarms -----------------------------------------------------------------------------------------------------
-
-  #onAlarm(reason: string): void {
-    this.#alarm = reason;
-    if (this.#publishes) this.#block(reason);
-  }
-
-  #onAlarmOver(): void {
-    this.#alarm = undefined;
-    if (!this.#holds.has(ALARM)) return;
-    if (isCapable(this.#clientProperties, 'connection.blocked')) this.send(0, 'connection.unblocked', {});
-    this.release(ALARM);
-  }
-
-  #block(reason: string): void {
-    if (this.#holds.has(ALARM)) return;
-    if (isCapable(this.#clientProperties, 'connection.blocked')) this.send(0, 'connection.blocked', { reason });
-    this.hold(ALARM);
   }
 
   // ---- Endings ----------------------------------------------------------------------------------------------------
@@ -513,7 +439,7 @@ export class Session implements ChannelHost, ConnectionHandlers {
     this.#stop();
     this.send(0, 'connection.close', closeArguments(failure));
     this.#timer = this.clock.after(CLOSE_WAIT_MS, () => this.connection.destroy());
-    queueMicrotask(() => this.#continue());
+    this.#stream.releaseAll();
   }
 
   /** We have sent connection.close: everything but its answer is ignored. */
@@ -521,6 +447,7 @@ export class Session implements ChannelHost, ConnectionHandlers {
     if (id === METHODS['connection.close'].id) this.send(0, 'connection.close-ok', {});
     else if (id !== METHODS['connection.close-ok'].id) return;
     this.#state = 'closed';
+    this.#stream.end();
     this.connection.end();
   }
 
@@ -530,6 +457,7 @@ export class Session implements ChannelHost, ConnectionHandlers {
     this.#stop();
     this.send(0, 'connection.close-ok', {});
     this.#state = 'closed';
+    this.#stream.end();
     this.connection.end();
     this.#timer = this.clock.after(CLOSE_WAIT_MS, () => this.connection.destroy());
   }
@@ -543,7 +471,6 @@ export class Session implements ChannelHost, ConnectionHandlers {
   #stop(): void {
     this.#timer?.cancel();
     this.#heartbeat?.stop();
-    this.#holds.clear();
     for (const channel of this.#channels.values()) channel.close();
     this.#channels.clear();
     this.#lastChannel = undefined;

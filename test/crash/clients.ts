@@ -2,7 +2,7 @@
 import { connect as connectAmqp } from 'amqplib';
 import { connectAsync as connectMqtt } from 'mqtt';
 import type { Prng } from '../../src/testing/prng.ts';
-import type { Ledger } from './ledger.ts';
+import type { Ledger, Receive } from './ledger.ts';
 import type { Ports } from './server-process.ts';
 
 /** One durable queue takes what both publishers send. */
@@ -36,7 +36,13 @@ export function idOf(body: Buffer): string {
 }
 
 /** Persistent publishes over AMQP 0-9-1 with confirms, `window` of them under way. */
-export async function amqpPublisher(ports: Ports, ledger: Ledger, numbers: Counter, random: Prng, window = 200): Promise<LoadClient> {
+export async function amqpPublisher(
+  ports: Ports,
+  ledger: Ledger,
+  numbers: Counter,
+  random: Prng,
+  window = 200,
+): Promise<LoadClient> {
   const connection = await connectAmqp(`amqp://guest:guest@127.0.0.1:${ports.amqp}`);
   connection.on('error', swallow);
   const channel = await connection.createConfirmChannel();
@@ -64,19 +70,26 @@ export async function amqpPublisher(ports: Ports, ledger: Ledger, numbers: Count
   return {
     stop: async () => {
       running = false;
-      await channel.waitForConfirms().catch(swallow);
       await connection.close().catch(swallow);
     },
   };
 }
 
 /** QoS 1 publishes over MQTT; a PUBACK is the confirm. */
-export async function mqttPublisher(ports: Ports, ledger: Ledger, numbers: Counter, random: Prng, window = 50): Promise<LoadClient> {
-  const client = await connectMqtt(`mqtt://127.0.0.1:${ports.mqtt}`, { reconnectPeriod: 0, clientId: 'crash-publisher' });
+export async function mqttPublisher(
+  ports: Ports,
+  ledger: Ledger,
+  numbers: Counter,
+  random: Prng,
+  window = 50,
+): Promise<LoadClient> {
+  const client = await connectMqtt(`mqtt://127.0.0.1:${ports.mqtt}`, {
+    reconnectPeriod: 0,
+    clientId: 'crash-publisher',
+  });
   client.on('error', swallow);
   let running = true;
   let under = 0;
-  let idle: () => void = swallow;
   const fill = (): void => {
     while (running && under < window) {
       const id = `mqtt:${numbers.next()}`;
@@ -86,7 +99,6 @@ export async function mqttPublisher(ports: Ports, ledger: Ledger, numbers: Count
         under--;
         if (!error) ledger.confirmed(id);
         if (running) setImmediate(fill);
-        else if (under === 0) idle();
       });
     }
   };
@@ -97,11 +109,6 @@ export async function mqttPublisher(ports: Ports, ledger: Ledger, numbers: Count
   return {
     stop: async () => {
       running = false;
-      if (under > 0 && client.connected) {
-        await new Promise<void>((resolve) => {
-          idle = resolve;
-        });
-      }
       await client.endAsync(true);
     },
   };
@@ -115,13 +122,14 @@ export async function amqpConsumer(ports: Ports, ledger: Ledger, random: Prng, p
   channel.on('error', swallow);
   await channel.assertQueue(QUEUE, { durable: true });
   await channel.prefetch(prefetch);
+  const receive = ledger.consumer();
   let open = true;
   connection.on('close', () => {
     open = false;
   });
   await channel.consume(QUEUE, (message) => {
     if (message === null || !open) return;
-    ledger.received(idOf(message.content), message.fields.redelivered);
+    receive(idOf(message.content), message.fields.redelivered);
     const dice = random.below(100);
     if (dice < 3) channel.nack(message, false, true);
     else if (dice < 10) setImmediate(() => open && channel.ack(message));
@@ -131,25 +139,22 @@ export async function amqpConsumer(ports: Ports, ledger: Ledger, random: Prng, p
 }
 
 interface Lease {
-  lease: string;
-  messages: { payload: string; encoding?: string; redelivered?: boolean; redeliveries?: number }[];
+  lease: string | null;
+  messages: { payload: string; encoding: 'utf8' | 'base64'; redeliveries: number }[];
 }
 
 const AUTHORIZATION = `Basic ${Buffer.from('guest:guest').toString('base64')}`;
 
 /** Leases over HTTP: when the acknowledgement is answered, the messages are gone for good. Answers how many it took. */
-export async function httpConsume(ports: Ports, ledger: Ledger, max: number): Promise<number> {
+export async function httpConsume(ports: Ports, ledger: Ledger, receive: Receive, max: number): Promise<number> {
   const base = `http://127.0.0.1:${ports.http}/v1`;
   const headers = { authorization: AUTHORIZATION };
-  const answer = await fetch(`${base}/queues/${QUEUE}/lease?max=${max}&wait=0`, { method: 'POST', headers });
-  if (answer.status === 204) return 0;
+  const answer = await fetch(`${base}/queues/${QUEUE}/lease?max=${max}&wait_ms=2000`, { method: 'POST', headers });
   if (!answer.ok) throw new Error(`lease answered ${answer.status}: ${await answer.text()}`);
   const { lease, messages } = (await answer.json()) as Lease;
-  if (messages.length === 0) return 0;
-  const ids = messages.map(({ payload, encoding }) => idOf(Buffer.from(payload, encoding === 'base64' ? 'base64' : 'utf8')));
-  for (const [at, message] of messages.entries()) {
-    ledger.received(ids[at] as string, message.redelivered ?? (message.redeliveries ?? 0) > 0);
-  }
+  if (lease === null) return 0;
+  const ids = messages.map(({ payload, encoding }) => idOf(Buffer.from(payload, encoding)));
+  for (const [at, { redeliveries }] of messages.entries()) receive(ids[at] as string, redeliveries > 0);
   const ack = await fetch(`${base}/leases/${lease}/ack`, { method: 'POST', headers });
   if (!ack.ok) throw new Error(`ack answered ${ack.status}: ${await ack.text()}`);
   await ack.arrayBuffer();
@@ -158,11 +163,13 @@ export async function httpConsume(ports: Ports, ledger: Ledger, max: number): Pr
 }
 
 export async function httpConsumer(ports: Ports, ledger: Ledger, random: Prng): Promise<LoadClient> {
+  const receive = ledger.consumer();
   let running = true;
   const loop = (async () => {
-    while (running) await httpConsume(ports, ledger, 1 + random.below(20));
-  })().catch(() => {
+    while (running) await httpConsume(ports, ledger, receive, 1 + random.below(20));
+  })().catch((error: unknown) => {
     // The server died in the middle of a request: what was not answered is uncertain, and the ledger was not told.
+    if (!(error instanceof TypeError)) throw error;
     running = false;
   });
   return {

@@ -5,13 +5,14 @@
  * - acked: the consumer acknowledged it, but the broker never answered that: it may come again.
  * - gone: the acknowledgement itself was answered as durable. It must never come again.
  */
+/** A message came out. `redelivered`: the broker says it was handed out before. */
+export type Receive = (id: string, redelivered: boolean) => void;
+
 export class Ledger {
   readonly #sent = new Set<string>();
   readonly #confirmed = new Set<string>();
   readonly #received = new Set<string>();
   readonly #gone = new Set<string>();
-  /** Highest number first received per publisher since it was last (re)started, for the order check. */
-  readonly #newest = new Map<string, number>();
   readonly violations: string[] = [];
   repeats = 0;
 
@@ -23,20 +24,24 @@ export class Ledger {
     this.#confirmed.add(id);
   }
 
-  /** A message came out. `redelivered`: the broker says it was handed out before. */
-  received(id: string, redelivered: boolean): void {
+  /** A new consumer: each sees the messages of one publisher in order, save those that come a second time. */
+  consumer(): Receive {
+    const newest = new Map<string, number>();
+    return (id, redelivered) => {
+      this.#note(id);
+      if (redelivered) return;
+      const [publisher, number] = split(id);
+      const last = newest.get(publisher) ?? -1;
+      if (number <= last) this.violations.push(`${id} was handed to a consumer after ${publisher}:${last}`);
+      newest.set(publisher, number);
+    };
+  }
+
+  #note(id: string): void {
     if (!this.#sent.has(id)) this.violations.push(`${id} was received but never sent`);
     if (this.#gone.has(id)) this.violations.push(`${id} came again after its acknowledgement was durable`);
-    if (this.#received.has(id)) {
-      this.repeats++;
-      return;
-    }
+    if (this.#received.has(id)) this.repeats++;
     this.#received.add(id);
-    if (redelivered) return;
-    const [publisher, number] = split(id);
-    const newest = this.#newest.get(publisher) ?? -1;
-    if (number < newest) this.violations.push(`${id} was delivered for the first time after ${publisher}:${newest}`);
-    this.#newest.set(publisher, Math.max(newest, number));
   }
 
   gone(id: string): void {
@@ -45,7 +50,8 @@ export class Ledger {
 
   /** To be called when everything was drained: every confirmed message must have come out. */
   finish(): void {
-    for (const id of this.#confirmed) if (!this.#received.has(id)) this.violations.push(`${id} was confirmed and is lost`);
+    for (const id of this.#confirmed)
+      if (!this.#received.has(id)) this.violations.push(`${id} was confirmed and is lost`);
   }
 
   summary(): string {

@@ -5,14 +5,29 @@
  *
  * Ends with exit code 1 and the violations when a promise was broken.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Prng } from '../../src/testing/prng.ts';
-import { amqpConsumer, amqpPublisher, Counter, httpConsume, httpConsumer, type LoadClient, mqttPublisher } from './clients.ts';
+import {
+  amqpConsumer,
+  amqpPublisher,
+  Counter,
+  httpConsume,
+  httpConsumer,
+  type LoadClient,
+  mqttPublisher,
+} from './clients.ts';
 import { Ledger } from './ledger.ts';
 import { type ServerProcess, startServer } from './server-process.ts';
+
+const SMALL = `limits:
+  segmentBytes: 4194304
+  checkpointLogBytes: 8388608
+  tailCacheBytesMax: 2097152
+`;
 
 export interface CrashOptions {
   rounds: number;
@@ -21,17 +36,18 @@ export interface CrashOptions {
   report(line: string): void;
 }
 
-/** A small checkpoint interval and small segments, so that rounds meet checkpoints, deletion and compaction too. */
-const SMALL = ['--config'];
-
 export async function crashRun(options: CrashOptions): Promise<Ledger> {
   const random = new Prng(options.seed);
   const folder = await mkdtemp(join(tmpdir(), 'junction-crash-'));
+  // Small segments and checkpoint intervals, so that rounds meet checkpoints, deletion and compaction too.
+  await writeFile(join(folder, 'config.yaml'), SMALL);
+  const data = join(folder, 'data');
+  const config = ['--config', join(folder, 'config.yaml')];
   const ledger = new Ledger();
   const numbers = { amqp: new Counter(), mqtt: new Counter() };
   try {
     for (let round = 1; round <= options.rounds && ledger.violations.length === 0; round++) {
-      const server = await startServer(folder, SMALL.length > 1 ? SMALL : []);
+      const server = await startServer(data, config);
       const clients = await startClients(server, ledger, numbers, random);
       const lifeMs = 30 + random.below(400);
       await new Promise((resolve) => setTimeout(resolve, lifeMs));
@@ -39,7 +55,7 @@ export async function crashRun(options: CrashOptions): Promise<Ledger> {
       await Promise.all(clients.map((client) => client.stop()));
       options.report(`round ${round}: killed after ${lifeMs} ms; ${ledger.summary()}`);
     }
-    if (ledger.violations.length === 0) await drain(folder, ledger);
+    if (ledger.violations.length === 0) await drain(data, ledger);
     ledger.finish();
     options.report(`drained: ${ledger.summary()}`);
     return ledger;
@@ -67,7 +83,8 @@ async function startClients(
 async function drain(folder: string, ledger: Ledger): Promise<void> {
   const server = await startServer(folder);
   try {
-    while ((await httpConsume(server.ports, ledger, 500)) > 0);
+    const receive = ledger.consumer();
+    while ((await httpConsume(server.ports, ledger, receive, 500)) > 0);
   } finally {
     await server.stop();
   }
@@ -79,8 +96,12 @@ async function main(): Promise<void> {
   console.log(`crash test: ${values.rounds} rounds, seed ${seed}`);
   const ledger = await crashRun({ rounds: Number(values.rounds), seed, report: (line) => console.log(line) });
   for (const violation of ledger.violations.slice(0, 20)) console.error(`VIOLATION: ${violation}`);
-  console.log(ledger.violations.length === 0 ? 'every promise held' : `${ledger.violations.length} promises broken (seed ${seed})`);
+  console.log(
+    ledger.violations.length === 0
+      ? 'every promise held'
+      : `${ledger.violations.length} promises broken (seed ${seed})`,
+  );
   process.exitCode = ledger.violations.length === 0 ? 0 : 1;
 }
 
-if (process.argv[1] !== undefined && import.meta.url.endsWith('/test/crash/run.ts') && process.argv[1].endsWith('run.ts')) await main();
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

@@ -24,7 +24,19 @@ export interface ServerProcess {
 
 /** Start on free loopback ports. Rejects with the output when the process ends before it is ready. */
 export async function startServer(dataDir: string, extra: readonly string[] = []): Promise<ServerProcess> {
-  const args = [CLI, 'start', '--data-dir', dataDir, '--mqtt-port', '0', '--amqp-port', '0', '--http-port', '0', ...extra];
+  const args = [
+    CLI,
+    'start',
+    '--data-dir',
+    dataDir,
+    '--mqtt-port',
+    '0',
+    '--amqp-port',
+    '0',
+    '--http-port',
+    '0',
+    ...extra,
+  ];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let text = '';
   child.stderr.setEncoding('utf8').on('data', (part: string) => {
@@ -36,7 +48,9 @@ export async function startServer(dataDir: string, extra: readonly string[] = []
       const ready = readyPorts(text);
       if (ready !== undefined) resolve(ready);
     });
-    child.once('exit', (code, signal) => reject(new Error(`the server ended (${code ?? signal}) before it was ready:\n${text}`)));
+    child.once('exit', (code, signal) =>
+      reject(new Error(`the server ended (${code ?? signal}) before it was ready:\n${text}`)),
+    );
   });
   return {
     ports,

@@ -26,7 +26,11 @@ export function journalContract(test: typeof t, makeDisk: () => { disk: Disk; ag
     t.ok(journal.durableBatch < journal.openBatch);
     await core.settled();
     t.ok(journal.durableBatch >= batch);
-    t.strictSame(core.durable, [...core.durable].sort((a, b) => a - b), 'batches become durable in order');
+    t.strictSame(
+      core.durable,
+      [...core.durable].sort((a, b) => a - b),
+      'batches become durable in order',
+    );
     await core.verify();
     await journal.close();
   });
@@ -52,7 +56,16 @@ export function journalContract(test: typeof t, makeDisk: () => { disk: Disk; ag
   test.test('records larger than a batch and than a segment', async (t) => {
     const { disk, again } = makeDisk();
     const before = await open(disk);
-    const sizes = [4, SMALL.batchBytesMax - 60, SMALL.batchBytesMax, 10_000, 3 * SMALL.segmentBytes, 5, 20_000, SMALL.segmentBytes];
+    const sizes = [
+      4,
+      SMALL.batchBytesMax - 60,
+      SMALL.batchBytesMax,
+      10_000,
+      3 * SMALL.segmentBytes,
+      5,
+      20_000,
+      SMALL.segmentBytes,
+    ];
     sizes.forEach((size, index) => {
       before.publish(index + 1, size);
     });
@@ -115,7 +128,9 @@ export function journalContract(test: typeof t, makeDisk: () => { disk: Disk; ag
     await Promise.all([core.verify(), core.verify(), core.verify()]);
     const none = () => t.fail('no body');
     await t.rejects(core.journal.load([{ segment: 1, offset: 70, length: 1 }], none), { code: 'journal-corrupt' });
-    await t.rejects(core.journal.load([{ segment: 1, offset: first.offset, length: 1e6 }], none), { code: 'journal-corrupt' });
+    await t.rejects(core.journal.load([{ segment: 1, offset: first.offset, length: 1e6 }], none), {
+      code: 'journal-corrupt',
+    });
     await t.rejects(core.journal.load([{ segment: 99, offset: 200, length: 1 }], none), { code: 'journal-corrupt' });
     await core.journal.close();
   });

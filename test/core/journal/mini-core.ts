@@ -149,7 +149,10 @@ export function writeBody(bytes: Buffer, at: number, length: number, id: number)
 export function assertBody(bytes: Buffer, at: number, length: number, id: number): void {
   const expected = Buffer.alloc(length);
   writeBody(expected, 0, length, id);
-  assert(bytes.compare(expected, 0, length, at, at + length) === 0, `the body of message ${id} is not what was published`);
+  assert(
+    bytes.compare(expected, 0, length, at, at + length) === 0,
+    `the body of message ${id} is not what was published`,
+  );
 }
 
 /**
@@ -167,5 +170,7 @@ export function survivingPrefix(before: MiniCore, durableBatch: number, after: M
     if (entry?.type === 'publish') live.add(entry.id);
     else if (entry !== undefined) live.delete(entry.id);
   }
-  throw new assert.AssertionError({ message: `recovered ${found}, which is no state after the first ${least} records or more` });
+  throw new assert.AssertionError({
+    message: `recovered ${found}, which is no state after the first ${least} records or more`,
+  });
 }

@@ -1,8 +1,13 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { PasswordAuthenticator } from '../src/auth.ts';
 import { parseConfig, resolveOptions } from '../src/config-file.ts';
 import { parseCommandLine } from '../src/options.ts';
 
 const HASH = '$scrypt$15.8.3$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
+
+const OUTSIDE = { address: '192.0.2.1', port: 1, loopback: false, tls: false };
 
 t.test('a whole file', async (t) => {
   const text = `
@@ -60,4 +65,13 @@ t.test('the file is found by flag or variable, and a missing one is an error', a
     name: 'OptionError',
     message: /cannot read the configuration file: ENOENT/,
   });
+});
+
+t.test('the example file and the one in the documentation are right', async (t) => {
+  const example = fileURLToPath(new URL('../examples/junction.yaml', import.meta.url));
+  const options = await resolveOptions(parseCommandLine(['start', '--config', example]), {});
+  t.ok(await new PasswordAuthenticator(options).login('ops', 'ops-password', OUTSIDE), 'the hashes are what they say');
+  const page = readFileSync(new URL('../docs/configuration.md', import.meta.url), 'utf8');
+  const yaml = /```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+  t.match(parseConfig(yaml, 'docs'), { host: '0.0.0.0', users: [{ name: 'sensors' }, { name: 'ops' }] });
 });

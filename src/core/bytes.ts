@@ -1,14 +1,52 @@
-/** Byte work of the hot paths. In Node a `subarray` costs 50 to 150 ns, so short ranges are copied by a plain loop. */
+/**
+ * Byte work of the hot paths. In Node a `subarray` costs 50 to 150 ns and leaves garbage, so short ranges are copied in place:
+ * very short ones byte by byte, the others four bytes at a time through a `DataView`, which needs no alignment.
+ */
 
-const LOOP_BYTES_MAX = 200;
+const LOOP_BYTES_MAX = 20;
+const VIEW_BYTES_MAX = 160;
 
-/** Copy `source[start, end)` to `target` at `at`. */
+// Sources and targets change seldom: a chunk of a socket, a batch, a chunk of the arena hold hundreds of messages.
+let sourceBytes: Uint8Array = new Uint8Array(0);
+let sourceView = new DataView(sourceBytes.buffer);
+let targetBytes: Uint8Array = sourceBytes;
+let targetView = sourceView;
+
+/** Copy `source[start, end)` to `target` at `at`. The ranges do not overlap. */
 export function copyBytes(source: Uint8Array, start: number, end: number, target: Uint8Array, at: number): void {
-  if (end - start <= LOOP_BYTES_MAX) {
+  const length = end - start;
+  if (length <= LOOP_BYTES_MAX) {
     while (start < end) target[at++] = source[start++] as number;
-    return;
+  } else if (length <= VIEW_BYTES_MAX) {
+    if (source !== sourceBytes) {
+      sourceView = viewOf(source);
+      sourceBytes = source;
+    }
+    copyView(sourceView, start, end, target, at);
+  } else {
+    target.set(source.subarray(start, end), at);
   }
-  target.set(source.subarray(start, end), at);
+}
+
+/** As `copyBytes`, for a source that keeps a view of itself. */
+export function copyView(source: DataView, start: number, end: number, target: Uint8Array, at: number): void {
+  if (target !== targetBytes) {
+    targetView = viewOf(target);
+    targetBytes = target;
+  }
+  const into = targetView;
+  for (; start + 16 <= end; start += 16, at += 16) {
+    into.setInt32(at, source.getInt32(start, true), true);
+    into.setInt32(at + 4, source.getInt32(start + 4, true), true);
+    into.setInt32(at + 8, source.getInt32(start + 8, true), true);
+    into.setInt32(at + 12, source.getInt32(start + 12, true), true);
+  }
+  for (; start + 4 <= end; start += 4, at += 4) into.setInt32(at, source.getInt32(start, true), true);
+  for (; start < end; start++, at++) into.setUint8(at, source.getUint8(start));
+}
+
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 export function writeU32(bytes: Uint8Array, at: number, value: number): void {

@@ -8,7 +8,7 @@
  * Little endian. Everything up to the client id but flags, priority, lengths of ext and head, and the time, is constant for
  * a producer and an address: `Template` keeps it ready to be copied. `ext` is a list of { tag u8, length u8, value }.
  */
-import { copyBytes, readU16, readU32, writeU32 } from './bytes.ts';
+import { copyBytes, copyView, readU16, readU32, viewOf, writeU32 } from './bytes.ts';
 import { CoreError } from './errors.ts';
 import { type Message, RoutingKey } from './message.ts';
 
@@ -20,6 +20,7 @@ const EXT_EXPIRES_AT_BYTES = 10;
 /** The constant part of the stored form, for one producer and address. */
 export class Template {
   readonly #bytes: Buffer;
+  readonly #view: DataView;
   readonly #exchangeLength: number;
   readonly #userStart: number;
   readonly #userEnd: number;
@@ -39,6 +40,7 @@ export class Template {
     if (userBytes.length > 0xff) throw new CoreError('invalid-argument', 'a user name is longer than 255 bytes');
     if (clientBytes.length > 0xffff) throw new CoreError('invalid-argument', 'a client id is longer than 65535 bytes');
     this.#bytes = Buffer.concat([Buffer.alloc(FIXED_BYTES), ...names]);
+    this.#view = viewOf(this.#bytes);
     this.#bytes[3] = exchangeBytes.length;
     this.#bytes.writeUInt16LE(keyBytes.length, 4);
     this.#bytes[6] = key.separator;
@@ -75,7 +77,7 @@ export class Template {
       bytes.writeDoubleLE(receivedAtMs, 16);
       this.#receivedAtMs = receivedAtMs;
     }
-    copyBytes(bytes, 0, bytes.length, into, at);
+    copyView(this.#view, 0, bytes.length, into, at);
     let next = at + bytes.length;
     if (message.expiresAtMs !== 0) {
       into[at + 10] = EXT_EXPIRES_AT_BYTES;

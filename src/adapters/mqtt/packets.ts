@@ -92,6 +92,12 @@ function checkConnectFlags(flags: number): void {
 
 function decodeWill(fields: Fields, flags: number): Will {
   const topic = fields.text('will topic');
+  if (topic === '' || /[+#]/.test(topic)) {
+    throw new CoreError(
+      'protocol-violation',
+      `the will topic ${JSON.stringify(topic)} is no topic name [MQTT-4.7.1-1]`,
+    );
+  }
   return {
     topic,
     payload: fields.binary('will payload'),

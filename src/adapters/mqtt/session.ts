@@ -8,25 +8,27 @@
 import {
   type Broker,
   type Client,
+  type ClientHandlers,
   CoreError,
+  type ErrorCode,
   type Limits,
   type Message,
   type Pattern,
   type TapHandlers,
 } from '../../core/index.ts';
-import type { Authenticator, Login } from '../auth.ts';
+import type { Authenticator } from '../auth.ts';
 import type { Connection, ConnectionHandlers } from '../connection.ts';
 import type { Log } from '../log.ts';
 import { NOT_YET, PacketReader, type PacketSink, STOP, TAKEN, TYPE, type Verdict } from './codec.ts';
 import { lowerQos, QueueDelivery } from './delivery.ts';
 import { codeOf, connackCode } from './errors.ts';
+import { checkClientId, checkOwner, logIn } from './login.ts';
 import type { TopicRange } from './message.ts';
 import { Outbox } from './outbox.ts';
 import {
   ack,
   CONNACK,
   CONNACK_V5_UNSUPPORTED,
-  type ConnackCode,
   type Connect,
   connack,
   decodeAck,
@@ -40,7 +42,7 @@ import {
 } from './packets.ts';
 import { Publishing, type PublishingShared } from './publishing.ts';
 import { type Away, SessionTable } from './sessions.ts';
-import { type GrantedQos, Subscriptions, sessionQueue, sessionQueueSettings, USER_ARGUMENT } from './subscriptions.ts';
+import { type GrantedQos, Subscriptions, sessionQueue, sessionQueueSettings } from './subscriptions.ts';
 import { parseFilter } from './topic.ts';
 import { Watchdog } from './watchdog.ts';
 
@@ -63,7 +65,7 @@ const PAUSED_HANDSHAKE = 1;
 const PAUSED_PRESSED = 2;
 const PAUSED_ALARM = 4;
 
-export class Session implements PacketSink, ConnectionHandlers, TapHandlers {
+export class Session implements PacketSink, ConnectionHandlers, ClientHandlers, TapHandlers {
   readonly #shared: SessionShared;
   readonly #connection: Connection;
   readonly #reader: PacketReader;
@@ -175,62 +177,31 @@ export class Session implements PacketSink, ConnectionHandlers, TapHandlers {
     this.#state = 'connecting';
     this.#level = packet.level;
     this.#pause(PAUSED_HANDSHAKE);
-    this.#logIn(packet).catch((error: unknown) => this.#refuse(connackCode(error), reasonOf(error), error));
+    this.#enter(packet).catch((error: unknown) => this.#refuse(error));
     return STOP;
   }
 
-  async #logIn(packet: Connect): Promise<void> {
-    const { authenticator, newClientId } = this.#shared;
-    const peer = this.#connection.peer;
-    const login =
-      packet.user === undefined
-        ? authenticator.anonymous(peer)
-        : await authenticator.login(packet.user, packet.password?.toString('utf8') ?? '', peer);
+  /** Log in and take up the session: end the connection that has it, make or find its queue, answer. */
+  async #enter(packet: Connect): Promise<void> {
+    const { broker, sessions, limits, authenticator, newClientId } = this.#shared;
+    const login = await logIn(authenticator, this.#connection.peer, packet);
     if (this.#state !== 'connecting') return;
-    if (login === undefined) {
-      const code = packet.user === undefined ? CONNACK.NOT_AUTHORIZED : CONNACK.BAD_CREDENTIALS;
-      this.#refuse(code, packet.user === undefined ? 'anonymous clients are not allowed' : 'login failed');
-    } else if (!authenticator.mayEnter(login, login.vhost)) {
-      this.#refuse(CONNACK.NOT_AUTHORIZED, `no access to the virtual host ${login.vhost}`);
-    } else if (packet.clientId === '' && !packet.clean) {
-      this.#refuse(CONNACK.BAD_CLIENT_ID, 'a persistent session needs a client id [MQTT-3.1.3-8]');
-    } else {
-      await this.#enter(login, packet.clientId === '' ? newClientId() : packet.clientId, packet);
-    }
-  }
-
-  /** Take up the session: end the connection that has it, make or find its queue, answer. */
-  async #enter(login: Login, clientId: string, packet: Connect): Promise<void> {
-    const { broker, sessions, limits } = this.#shared;
-    const queue = sessionQueue(clientId);
-    if (Buffer.byteLength(queue) > limits.nameBytesMax) {
-      this.#refuse(CONNACK.BAD_CLIENT_ID, 'the client id is too long');
-      return;
-    }
+    checkClientId(packet, limits);
+    const clientId = packet.clientId === '' ? newClientId() : packet.clientId;
     const key = SessionTable.key(login.vhost, clientId);
     const before = sessions.live(key);
-    const owner = before?.user ?? broker.admin.queue(login.vhost, queue)?.arguments[USER_ARGUMENT];
-    if (owner === undefined ? broker.admin.queue(login.vhost, queue) !== undefined : owner !== login.user) {
-      this.#refuse(CONNACK.BAD_CLIENT_ID, `the session ${JSON.stringify(clientId)} belongs to another user`);
-      return;
-    }
+    checkOwner(broker, login, clientId, before?.user);
     before?.end('taken over by a new connection [MQTT-3.1.4-2]');
     const { address, port } = this.#connection.peer;
     const identity = { user: login.user, clientId, protocol: 'mqtt', peer: `${address}:${port}` };
-    this.#client = broker.client(login.vhost, identity, {
-      onBlocked: () => {
-        if (this.#publishing !== undefined) this.#pause(PAUSED_ALARM);
-      },
-      onUnblocked: () => this.#resume(PAUSED_ALARM),
-      onClose: (code, detail) => this.end(`${code}: ${detail}`),
-    });
+    this.#client = broker.client(login.vhost, identity, this);
     this.#user = login.user;
     this.#clientId = clientId;
     this.#key = key;
     this.#clean = packet.clean;
     sessions.enter(key, this);
-    const present = await this.#takeUpQueue(this.#client, queue);
-    if (this.#state === 'connecting') this.#open(packet, queue, present);
+    const present = await this.#takeUpQueue(this.#client, sessionQueue(clientId));
+    if (this.#state === 'connecting') this.#open(packet, present);
   }
 
   /** Answers whether there is a session to go on with (Session Present, 3.2.2.2). */
@@ -247,34 +218,23 @@ export class Session implements PacketSink, ConnectionHandlers, TapHandlers {
     return stored !== undefined;
   }
 
-  #open(packet: Connect, queue: string, present: boolean): void {
-    const client = this.#client as Client;
+  #open(packet: Connect, present: boolean): void {
     if (packet.will !== undefined) this.#publishWill = this.#publishingOf().prepareWill(packet.will);
-    this.#subscriptions = new Subscriptions({
-      broker: this.#shared.broker,
-      client,
-      queue,
-      user: this.#user,
-      persistent: !this.#clean,
-      countMax: this.#shared.limits.subscriptionsPerConnectionMax,
-      tapHandlers: this,
-      onQueue: () => this.#startDelivery(queue),
-    });
     this.#state = 'open';
     this.#watchdog.silenceMsMax = packet.keepAliveS * 1500;
     this.#reader.onlyFirstByte = 0;
     this.#reader.packetBytesMax = this.#shared.limits.messageBytesMax;
     this.#outbox.packet(connack(present && this.#level === 4, CONNACK.ACCEPTED));
     if (!this.#clean) {
-      if (present) this.#subscriptions.restore();
+      if (present) this.#subscriptionsOf().restore();
       if (this.#away !== undefined) this.#publishingOf().restoreReceived(this.#away.receivedIds);
-      this.#startDelivery(queue);
+      this.#startDelivery();
     }
     this.#shared.log('debug', 'mqtt session open', { client: this.#clientId, user: this.#user, present });
     this.#resume(PAUSED_HANDSHAKE);
   }
 
-  #startDelivery(queue: string): void {
+  #startDelivery(): void {
     this.#delivery = new QueueDelivery(
       this.#connection,
       this.#outbox,
@@ -282,14 +242,14 @@ export class Session implements PacketSink, ConnectionHandlers, TapHandlers {
       (reason) => this.end(`the session's queue ended: ${reason}`),
       this.#away?.sentIds,
     );
-    this.#delivery.start(this.#client as Client, queue);
+    this.#delivery.start(this.#client as Client, sessionQueue(this.#clientId));
   }
 
-  #refuse(code: ConnackCode | undefined, reason: string, error?: unknown): void {
+  #refuse(error: unknown): void {
     if (this.#state === 'over') return;
-    if (error !== undefined && !(error instanceof CoreError)) this.#shared.log('error', 'mqtt login failed', { error });
+    const code = connackCode(error);
     if (code !== undefined && this.#state === 'connecting') this.#outbox.packet(connack(false, code));
-    this.end(reason);
+    this.#fail(error);
   }
 
   // ---- Publishing -------------------------------------------------------------------------------------------------
@@ -349,9 +309,24 @@ export class Session implements PacketSink, ConnectionHandlers, TapHandlers {
     else void Promise.all(pending).then(() => this.#subscribed(id, patterns, codes));
   }
 
+  /** Made when first needed: many clients only publish, or wait. */
+  #subscriptionsOf(): Subscriptions {
+    this.#subscriptions ??= new Subscriptions({
+      broker: this.#shared.broker,
+      client: this.#client as Client,
+      queue: sessionQueue(this.#clientId),
+      user: this.#user,
+      persistent: !this.#clean,
+      countMax: this.#shared.limits.subscriptionsPerConnectionMax,
+      tapHandlers: this,
+      onQueue: () => this.#startDelivery(),
+    });
+    return this.#subscriptions;
+  }
+
   #subscribe(pattern: Pattern, qos: GrantedQos): Promise<unknown> | undefined {
     if (pattern.levels[0] === '$share') throw new CoreError('not-supported', 'shared subscriptions');
-    return this.#subscriptions?.add(pattern, qos);
+    return this.#subscriptionsOf().add(pattern, qos);
   }
 
   /** SUBACK, then the retained messages of each filter. */
@@ -410,6 +385,19 @@ export class Session implements PacketSink, ConnectionHandlers, TapHandlers {
   }
 
   // ---- Pauses and the end -----------------------------------------------------------------------------------------
+
+  onBlocked(): void {
+    if (this.#publishing !== undefined) this.#pause(PAUSED_ALARM);
+  }
+
+  onUnblocked(): void {
+    this.#resume(PAUSED_ALARM);
+  }
+
+  /** The core ends the client; `onClosed` is the connection's. */
+  onClose(code: ErrorCode, detail: string): void {
+    this.end(`${code}: ${detail}`);
+  }
 
   #pause(why: number): void {
     if (this.#paused === 0) this.#connection.pause();

@@ -181,8 +181,22 @@ export async function endLog(disk: Disk, replayed: Replayed, segments: Map<numbe
     segments.delete(number);
   }
   const last = segments.get(tail.segment);
-  if (last !== undefined) last.bytes = tail.end;
+  if (last !== undefined) {
+    last.bytes = tail.end;
+    // A process that was killed between write and sync left a batch that we have seen, but that a power cut could still undo.
+    await syncFile(disk, last.path);
+  }
   await disk.syncFolder(JOURNAL_FOLDER);
+  await disk.syncFolder(CHECKPOINT_FOLDER);
+}
+
+async function syncFile(disk: Disk, path: string): Promise<void> {
+  const file = await disk.open(path, 'write');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 async function truncate(disk: Disk, path: string, bytes: number): Promise<void> {

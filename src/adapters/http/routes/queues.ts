@@ -42,6 +42,7 @@ export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
       const vhost = context.adminVhost(request);
       const { queue } = request.params;
       checkText(queue, 'the queue name');
+      if (queue.startsWith('amq.')) throw new CoreError('access-refused', `${queue}: names of amq.* are reserved`);
       const { admin } = context.broker;
       const body = request.body ?? {};
       const isNew = admin.queue(vhost, queue) === undefined;

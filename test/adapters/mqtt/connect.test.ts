@@ -190,7 +190,7 @@ t.test('a queue that is no session is not taken for one', async (t) => {
 
 t.test('times', async (t) => {
   const clock = new SimClock();
-  const h = await Harness.start({ clock });
+  const h = await clock.drive(Harness.start({ clock }));
   const until = async (what: Promise<unknown>) => clock.run(what);
 
   t.test('half a handshake and silence', async (t) => {

@@ -22,7 +22,7 @@ import type { Queue } from './queue/queue.ts';
 import { RECORD } from './records.ts';
 import { sameArguments, TlvWriter } from './tlv.ts';
 import type { Topology } from './topology.ts';
-import type { Binding, Destination, Vhost } from './vhost.ts';
+import { type Binding, type Destination, survives, type Vhost } from './vhost.ts';
 
 const RESERVED_PREFIX = 'amq.';
 
@@ -100,7 +100,7 @@ export class Admin implements AdminDoor {
       throw new CoreError('in-use', `exchange '${name}' has bindings`);
     }
     vhost.deleteExchange(exchange);
-    await this.#engine.whenDurable();
+    if (exchange.logged) await this.#engine.whenDurable();
   }
 
   exchange(vhostName: string, name: string): ExchangeInfo | undefined {
@@ -188,8 +188,9 @@ export class Admin implements AdminDoor {
     if (vhost.router.bindings >= bindingsPerVhostMax) {
       throw new CoreError('limit-exceeded', `${bindingsPerVhostMax} bindings in virtual host '${vhostName}'`);
     }
-    vhost.bind(exchange, this.#target(vhost, target, owner), pattern, args);
-    await this.#engine.whenDurable();
+    const to = this.#target(vhost, target, owner);
+    vhost.bind(exchange, to, pattern, args);
+    if (survives({ ...to, source: exchange })) await this.#engine.whenDurable();
   }
 
   async unbind(
@@ -205,7 +206,7 @@ export class Admin implements AdminDoor {
     if (source === '') throw new CoreError('access-refused', 'the default exchange cannot be unbound');
     const to = this.#target(vhost, target, owner);
     if (to.kind !== 'tap') vhost.unbind(exchange, to.target, pattern, args);
-    await this.#engine.whenDurable();
+    if (survives({ ...to, source: exchange })) await this.#engine.whenDurable();
   }
 
   bindings(vhostName: string, target?: BindingTarget): BindingInfo[] {

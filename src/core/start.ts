@@ -73,7 +73,7 @@ export async function startBroker(
   const journal = await recovery.open(engine);
   engine.attach(journal);
   const broker = new Broker(topology);
-  if (!topology.vhosts.has(DEFAULT_VHOST)) broker.admin.addVhost(DEFAULT_VHOST);
+  if (!topology.vhosts.has(DEFAULT_VHOST)) await broker.admin.createVhost(DEFAULT_VHOST);
   const checkpointer = new Checkpointer(topology);
   const alarm = new DiskAlarm(engine, broker, disk);
   checkpointer.start();

@@ -104,10 +104,9 @@ export class Vhost {
 
   bind(source: Exchange, to: Destination, pattern: Pattern, args: Arguments): void {
     const binding = this.router.bind(source, to, pattern, args);
-    if (binding !== undefined && survives(binding)) {
-      writeBinding(record.reset(), binding);
-      this.#log(RECORD.bind);
-    }
+    if (binding === undefined || !survives(binding)) return;
+    writeBinding(record.reset(), binding);
+    this.#log(RECORD.bind);
   }
 
   unbind(source: Exchange, target: Queue | Exchange, pattern: Pattern, args: Arguments): void {
@@ -134,6 +133,6 @@ export class Vhost {
 }
 
 /** Whether a binding is kept over a restart: when both its ends are. */
-export function survives(binding: Binding): boolean {
+export function survives(binding: Destination & { readonly source: Exchange }): boolean {
   return binding.source.logged && binding.kind !== 'tap' && binding.target.logged;
 }

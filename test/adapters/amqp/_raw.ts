@@ -225,7 +225,7 @@ export interface OpenOptions {
 
 /** Send the header and go through the handshake. */
 export async function open(port: number, options: OpenOptions = {}): Promise<RawClient> {
-  const { user = 'guest', vhost = '/', frameMax = 131_072, channelMax = 2047, heartbeat = 0 } = options;
+  const { user = 'guest', vhost = '/', frameMax = 131_072, channelMax = 0, heartbeat = 0 } = options;
   const client = new RawClient(port);
   client.send(PROTOCOL_HEADER);
   await client.expect('connection.start');

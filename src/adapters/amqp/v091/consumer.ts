@@ -85,10 +85,10 @@ export class Consumer extends Taker {
     if (!this.over) this.subscription?.resume();
   }
 
-  /** basic.cancel: what is unsettled may still be settled. */
+  /** basic.cancel: no more deliveries. The subscription stays until what is unsettled has been settled. */
   cancel(): void {
     this.over = true;
-    this.subscription?.close(true);
+    this.subscription?.setCredit(0);
   }
 }
 

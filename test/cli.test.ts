@@ -1,15 +1,14 @@
 /** The command line as a contract: the real program, its exit codes, its one clear line on stderr. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { EXIT } from '../src/help.ts';
 import { startServer } from './crash/server-process.ts';
+import { spawnProgram } from './program.ts';
 
-const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 const ANY_PORT = ['--mqtt-port', '0', '--amqp-port', '0', '--http-port', '0'];
 
 interface Run {
@@ -38,7 +37,7 @@ async function collect(child: ChildProcess): Promise<Run> {
 
 async function run(args: readonly string[], { environment = {}, input, cwd }: RunOptions = {}): Promise<Run> {
   const { PATH = '' } = process.env;
-  const child = spawn(process.execPath, [CLI, ...args], {
+  const child = spawnProgram(args, {
     env: { PATH, ...environment },
     ...(cwd === undefined ? {} : { cwd }),
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -195,12 +194,12 @@ t.test('a failed write of the journal ends the process; what was confirmed befor
   const { PATH = '' } = process.env;
   // No file of this process may grow beyond 256 blocks of 512 bytes: the third message cannot be written (EFBIG, as the
   // signal that comes with it is ignored).
-  const shell = `trap '' XFSZ && ulimit -f 256 && exec "$0" "$@"`;
-  const args = ['-c', shell, process.execPath, CLI, 'start', '--data-dir', dataDir, ...ANY_PORT];
-  const child = spawn('sh', args, { env: { PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const args = ['start', '--data-dir', dataDir, ...ANY_PORT];
+  const prelude = "trap '' XFSZ && ulimit -f 256";
+  const child = spawnProgram(args, { env: { PATH }, stdio: ['ignore', 'pipe', 'pipe'] }, prelude);
   const ended = collect(child);
   const http = await new Promise<number>((resolve) => {
-    child.stdout.on('data', (text: string) => {
+    child.stdout?.on('data', (text: string) => {
       const match = /"http":(\d+).*"msg":"ready"/.exec(text);
       if (match !== null) resolve(Number(match[1]));
     });
@@ -231,10 +230,8 @@ t.test('a failed write of the journal ends the process; what was confirmed befor
 t.test('a reader of the log that goes away does no harm', async (t) => {
   const dataDir = t.testdir();
   const { PATH = '' } = process.env;
-  const child = spawn(process.execPath, [CLI, 'start', '--data-dir', dataDir, ...ANY_PORT], {
-    env: { PATH },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const args = ['start', '--data-dir', dataDir, ...ANY_PORT];
+  const child = spawnProgram(args, { env: { PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
   await once(child.stdout as NodeJS.ReadableStream, 'data');
   // The log has nobody to read it any more.
   child.stdout?.destroy();

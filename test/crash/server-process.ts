@@ -1,9 +1,8 @@
 /** The real server as a child process: started from `dist/cli.js`, killed without mercy. Used by crash and CLI tests. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-
-const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
+import type { Readable } from 'node:stream';
+import { spawnProgram } from '../program.ts';
 
 export interface Ports {
   mqtt: number;
@@ -24,26 +23,15 @@ export interface ServerProcess {
 
 /** Start on free loopback ports. Rejects with the output when the process ends before it is ready. */
 export async function startServer(dataDir: string, extra: readonly string[] = []): Promise<ServerProcess> {
-  const args = [
-    CLI,
-    'start',
-    '--data-dir',
-    dataDir,
-    '--mqtt-port',
-    '0',
-    '--amqp-port',
-    '0',
-    '--http-port',
-    '0',
-    ...extra,
-  ];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const args = ['start', '--data-dir', dataDir, '--mqtt-port', '0', '--amqp-port', '0', '--http-port', '0', ...extra];
+  const child = spawnProgram(args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const { stdout, stderr } = child as ChildProcess & { stdout: Readable; stderr: Readable };
   let text = '';
-  child.stderr.setEncoding('utf8').on('data', (part: string) => {
+  stderr.setEncoding('utf8').on('data', (part: string) => {
     text += part;
   });
   const ports = await new Promise<Ports>((resolve, reject) => {
-    child.stdout.setEncoding('utf8').on('data', (part: string) => {
+    stdout.setEncoding('utf8').on('data', (part: string) => {
       text += part;
       const ready = readyPorts(text);
       if (ready !== undefined) resolve(ready);

@@ -13,6 +13,8 @@ import type { Message } from './message.ts';
 import type { Queue } from './queue/queue.ts';
 
 const SLOTS_FIRST = 16;
+/** From this size on, a few old deliveries must not make the ring grow with all that came after them. */
+const SLOTS_SPARSE = 1024;
 const SETTLED = -1;
 
 export class Subscription implements SubscriptionDoor, DeliveryBatch {
@@ -36,8 +38,10 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   #closed = false;
   /** Position by delivery number, in a ring of a power of two; `SETTLED` where it is done. */
   #slots = new Float64Array(SLOTS_FIRST);
-  /** The oldest delivery that may be unsettled. */
+  /** The oldest delivery that may be unsettled, but for those in `#old`. */
   #firstId = 1;
+  /** Positions of deliveries that were left behind: unsettled for much longer than the others. */
+  readonly #old = new Map<number, number>();
   #unsettled = 0;
   /** Position shown last to a presettled subscription, to be completed when its view is no longer needed. */
   #shown = SETTLED;
@@ -154,6 +158,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     if (this.#closed) return 0;
     const wasFull = this.#unsettled >= this.#unsettledMax;
     const before = this.#unsettled;
+    if (this.#old.size > 0 && first < this.#firstId) this.#settleOld(first, last, op);
     const mask = this.#slots.length - 1;
     for (let id = Math.max(first, this.#firstId); id <= last; id++) {
       const position = this.#slots[id & mask] as number;
@@ -165,6 +170,17 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     while (this.#firstId <= this.deliveryId && this.#slots[this.#firstId & mask] === SETTLED) this.#firstId++;
     if (wasFull) this.#wake();
     return before - this.#unsettled;
+  }
+
+  #settleOld(first: number, last: number, op: SettleOp): void {
+    for (const [id, position] of this.#old) {
+      // In ascending order: they were added so.
+      if (id > last) break;
+      if (id < first) continue;
+      this.#old.delete(id);
+      this.#unsettled--;
+      this.#apply(position, op);
+    }
   }
 
   #apply(position: number, op: SettleOp): void {
@@ -210,6 +226,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#client.left(this);
     const source = this.#source;
     if (!source.deleted) {
+      for (const position of this.#old.values()) source.giveBack(position, false);
       const mask = this.#slots.length - 1;
       for (let id = this.#firstId; id <= this.deliveryId; id++) {
         const position = this.#slots[id & mask] as number;
@@ -217,6 +234,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
       }
     }
     this.#unsettled = 0;
+    this.#old.clear();
     this.#slots = new Float64Array(0);
     source.vhost.detach(source, this);
   }
@@ -226,13 +244,26 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#source.engine.wake(this.#source);
   }
 
-  /** Twice the slots, each delivery at its new place. */
+  /** Make room for one more delivery. */
   #grow(): void {
     const old = this.#slots;
+    if (old.length >= SLOTS_SPARSE && (this.#unsettled - this.#old.size) * 4 < old.length) {
+      this.#leaveBehind(this.#firstId + old.length / 2);
+      return;
+    }
     const slots = new Float64Array(old.length * 2);
     for (let id = this.#firstId; id < this.deliveryId; id++) {
       slots[id & (slots.length - 1)] = old[id & (old.length - 1)] as number;
     }
     this.#slots = slots;
+  }
+
+  /** Move what is unsettled before delivery `id` out of the ring. */
+  #leaveBehind(id: number): void {
+    const mask = this.#slots.length - 1;
+    for (; this.#firstId < id; this.#firstId++) {
+      const position = this.#slots[this.#firstId & mask] as number;
+      if (position !== SETTLED) this.#old.set(this.#firstId, position);
+    }
   }
 }

@@ -191,3 +191,37 @@ t.test('transient messages beyond the memory bound go to the journal and come ba
   await fixture.settle();
   t.same(got.bodies, bodies);
 });
+
+t.test(
+  'one delivery left unsettled does not make the others cost memory, and can be settled after thousands',
+  async (t) => {
+    const { fixture, client, put } = await queueWith([]);
+    let last = 0;
+    const subscription = client.subscribe(
+      'q',
+      { credit: 100 },
+      {
+        onDeliveries: (batch) => {
+          while (batch.next()) last = batch.deliveryId;
+          // Every thousandth is left, and the very first one.
+          const from = last > 1 ? Math.max(2, last - 99) : 2;
+          for (let id = from; id <= last; id++)
+            if (id % 1000 !== 0) subscription.credit(subscription.settle(id, id, 'complete'));
+        },
+      },
+    );
+    for (let n = 0; n < 200; n++) {
+      for (let m = 0; m < 50; m++) put(String(n * 50 + m + 1));
+      await fixture.settle();
+    }
+    t.equal(last, 10_000);
+    t.equal(subscription.unsettled, 11);
+    t.equal(subscription.settle(1, 1, 'complete'), 1);
+    t.equal(subscription.settle(1, 3000, 'complete'), 3);
+    t.equal(subscription.settle(5000, 5000, 'requeue'), 1);
+    subscription.close();
+    const rest = collect(client, 'q');
+    await fixture.settle();
+    t.same(rest.bodies, ['4000', '5000', '6000', '7000', '8000', '9000', '10000']);
+  },
+);

@@ -236,6 +236,54 @@ t.test('no room for a checkpoint or a cold segment: the old ones stay in force a
   await clock.drive(after.journal.close());
 });
 
+t.test('what a start has seen stays, though the process before was killed between write and sync', async (t) => {
+  for (let nth = 1; nth <= 60; nth++) {
+    const clock = new SimClock();
+    const disk = new SimDisk({ seed: nth, clock });
+    const first = await clock.drive(MiniCore.open({ disk, clock }));
+    let syncs = 0;
+    const fault = (operation: DiskOperation) => {
+      if (operation === 'sync' && ++syncs === nth) disk.kill();
+      return undefined;
+    };
+    disk.options = { ...disk.options, fault };
+    for (let id = 1; syncs < nth; id++) {
+      first.publish(id, 700);
+      await clock.run(first.settled());
+    }
+    clock.clear();
+    disk.options = { ...disk.options, fault: undefined };
+    const second = await reopened(disk, clock);
+    disk.crash();
+    clock.clear();
+    const third = await reopened(disk, clock);
+    assert.deepEqual([...third.live.keys()], [...second.live.keys()], `killed at sync ${nth}`);
+    await clock.drive(third.journal.close());
+  }
+  t.pass('60 kills');
+});
+
+t.test('a segment goes only after the settlements that emptied it are durable', async (t) => {
+  const clock = new SimClock();
+  const disk = new SimDisk({ seed: 6, clock });
+  const core = await clock.drive(MiniCore.open({ disk, clock }));
+  for (let id = 1; id <= 300; id++) core.publish(id, 200);
+  await clock.drive(core.checkpoint());
+  let removed = 0;
+  const fault = (operation: DiskOperation, path: string) => {
+    if (operation !== 'remove' || !path.endsWith('.log')) return undefined;
+    removed++;
+    assert(core.journal.durableBatch >= core.log.at(-1)!.batch, `${path} is removed while acks are not durable`);
+    return undefined;
+  };
+  disk.options = { ...disk.options, fault };
+  for (let id = 1; id <= 300; id++) if (id < 150 || id % 4 !== 0) core.ack(id);
+  await clock.drive(core.reclaim());
+  t.ok(removed >= 3);
+  await clock.drive(core.verify());
+  await clock.drive(core.journal.close());
+});
+
 t.test('one seed, one run', async (t) => {
   const runs = [];
   for (let run = 0; run < 2; run++) {

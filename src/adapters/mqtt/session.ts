@@ -60,6 +60,9 @@ export interface SessionShared extends PublishingShared {
   onGone(session: Session): void;
 }
 
+/** Not worth a line in the log, whatever the state. */
+const CLOSED_BY_PEER = 'closed by the peer';
+
 /** Why reading from the peer is paused; bits. */
 const PAUSED_HANDSHAKE = 1;
 const PAUSED_PRESSED = 2;
@@ -127,7 +130,7 @@ export class Session implements PacketSink, ConnectionHandlers, ClientHandlers, 
   }
 
   onClosed(): void {
-    this.end('closed by the peer');
+    this.end(CLOSED_BY_PEER);
     this.#shared.onGone(this);
   }
 
@@ -432,9 +435,9 @@ export class Session implements PacketSink, ConnectionHandlers, ClientHandlers, 
   /** End the session and its connection; publishes the will unless a DISCONNECT came [MQTT-3.1.2-8]. Idempotent. */
   end(reason: string): void {
     if (this.#state === 'over') return;
-    const entered = this.#client !== undefined;
     this.#state = 'over';
-    this.#shared.log(entered ? 'debug' : 'info', 'mqtt session over', {
+    const refused = this.#client === undefined && reason !== CLOSED_BY_PEER;
+    this.#shared.log(refused ? 'info' : 'debug', 'mqtt session over', {
       client: this.#clientId,
       peer: this.#connection.peer.address,
       reason,

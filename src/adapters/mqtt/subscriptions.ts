@@ -23,7 +23,7 @@ import { filterMatches, parseFilter, SLASH } from './topic.ts';
 /** Topics are routing keys of this exchange. */
 export const TOPIC_EXCHANGE = 'amq.topic';
 /** Remembers QoS 0 subscriptions of persistent sessions; routes nothing. */
-export const QOS0_EXCHANGE = 'mqtt.qos0';
+const QOS0_EXCHANGE = 'mqtt.qos0';
 /** Binding argument: granted QoS. */
 const QOS_ARGUMENT = 'mqtt.qos';
 /** Queue argument: the user a session belongs to. */

@@ -204,27 +204,35 @@ export interface HarnessOptions {
   anonymous?: boolean;
   /** Data directory; in memory without one. */
   folder?: string;
+  /** What the disk of `folder` says is free. */
+  freeBytes?: () => number;
 }
 
 export class Harness {
   readonly running: RunningBroker;
   readonly adapter: MqttAdapter;
   readonly limits: Limits;
+  /** Mistakes of ours that were logged: there must be none. */
+  readonly errors: readonly string[];
   #peers = 0;
 
-  private constructor(running: RunningBroker, adapter: MqttAdapter, limits: Limits) {
+  private constructor(running: RunningBroker, adapter: MqttAdapter, limits: Limits, errors: readonly string[]) {
     this.running = running;
     this.adapter = adapter;
     this.limits = limits;
+    this.errors = errors;
   }
 
   static async start(options: HarnessOptions = {}): Promise<Harness> {
     const clock = options.clock ?? new SystemClock();
     const limits = limitsWith(options.limits);
+    const errors: string[] = [];
     const log = (level: string, text: string, fields?: object): void => {
-      if (level === 'error') process.stderr.write(`${text} ${String(Object.values(fields ?? {}).map(String))}\n`);
+      if (level === 'error') errors.push(`${text} ${String(Object.values(fields ?? {}).map(String))}`);
     };
     const disk = new NodeDisk(options.folder ?? '');
+    const { freeBytes } = options;
+    if (freeBytes !== undefined) disk.freeBytes = async () => freeBytes();
     const running =
       options.folder === undefined
         ? await startBroker({ disk, clock, limits, log }, memoryRecovery(clock))
@@ -236,7 +244,7 @@ export class Harness {
       clock,
       log,
     });
-    return new Harness(running, adapter, limits);
+    return new Harness(running, adapter, limits, errors);
   }
 
   get broker() {
@@ -279,6 +287,7 @@ export class Harness {
   async close(): Promise<void> {
     await this.adapter.close();
     await this.running.close();
+    if (this.errors.length > 0) throw new Error(this.errors.join('; '));
   }
 }
 

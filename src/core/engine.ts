@@ -13,6 +13,7 @@ import type { Format, Message } from './message.ts';
 import { Message as MessageView } from './message.ts';
 import type { Producer } from './producer.ts';
 import type { Queue } from './queue/queue.ts';
+import { WindowBuffers, windowBytes } from './queue/read-ahead.ts';
 import type { Log } from './start.ts';
 
 /** Deliveries of one queue before the next queue has its turn. */
@@ -30,6 +31,7 @@ export class Engine implements JournalHandlers {
   readonly log: Log;
   readonly bodies: Bodies;
   readonly background: Background;
+  readonly windowBuffers: WindowBuffers;
   readonly formats: (Format | undefined)[] = [];
   /** The view all deliveries are shown through: one at a time, valid until the next. */
   readonly view: Message = new MessageView();
@@ -67,6 +69,7 @@ export class Engine implements JournalHandlers {
     this.log = log;
     this.bodies = new Bodies(limits);
     this.background = new Background(clock, limits.sliceMs);
+    this.windowBuffers = new WindowBuffers(windowBytes(limits));
   }
 
   /** Take the opened journal into use. */

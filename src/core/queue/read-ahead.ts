@@ -4,12 +4,14 @@
  * consumer during a load is simply never asked for.
  */
 import type { BodyRef, Located } from '../journal/journal.ts';
+import type { Limits } from '../limits.ts';
 import type { Queue } from './queue.ts';
 
 const WINDOW_ENTRIES_MAX = 4096;
 /** All windows of the broker together may take so many times what one queue may; then queues get small ones. */
 const GENEROUS_QUEUES = 16;
 const SMALL_WINDOW_BYTES = 64 * 1024;
+const SPARE_BUFFERS_MAX = 4;
 /** After a failed read. */
 const RETRY_MS = 5_000;
 
@@ -18,8 +20,31 @@ interface Window {
   /** Where each body starts in `bytes`. */
   readonly offsets: Float64Array;
   readonly bytes: Buffer;
+  /** Bytes of all its bodies. */
+  readonly length: number;
   /** The entry found last: the next one is asked for next. */
   at: number;
+}
+
+/** Buffers for windows, used again: fresh ones of this size would make the collector run all the time. */
+export class WindowBuffers {
+  readonly #bytes: number;
+  readonly #free: Buffer[] = [];
+
+  /** @param bytes of a full window */
+  constructor(bytes: number) {
+    this.#bytes = bytes;
+  }
+
+  take(length: number): Buffer {
+    // Small windows are rare and short-lived; larger ones hold one large body.
+    if (length > this.#bytes || length * 4 < this.#bytes) return Buffer.allocUnsafeSlow(length);
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#bytes);
+  }
+
+  give(buffer: Buffer): void {
+    if (buffer.length === this.#bytes && this.#free.length < SPARE_BUFFERS_MAX) this.#free.push(buffer);
+  }
 }
 
 export class ReadAhead {
@@ -74,7 +99,12 @@ export class ReadAhead {
 
   /** Let go of the first `count` windows. */
   #release(count: number): void {
-    for (const window of this.#windows.splice(0, count)) this.#queue.engine.readAheadBytes -= window.bytes.length;
+    for (const window of this.#windows.splice(0, count)) this.#giveBack(window);
+  }
+
+  #giveBack(window: Window): void {
+    this.#queue.engine.readAheadBytes -= window.length;
+    this.#queue.engine.windowBuffers.give(window.bytes);
   }
 
   /** @param needed the body at `from` is what delivery waits for */
@@ -87,13 +117,13 @@ export class ReadAhead {
     // A miss means that the windows are not where delivery is: keep at most the older one beside the new one.
     if (needed) this.#release(this.#windows.length - 1);
     const offsets = new Float64Array(refs.length);
-    const bytes = Buffer.allocUnsafeSlow(length);
+    const bytes = engine.windowBuffers.take(length);
     let end = 0;
     for (let n = 0; n < refs.length; n++) {
       offsets[n] = end;
       end += (refs[n] as BodyRef).length;
     }
-    const window: Window = { positions: Float64Array.from(positions), offsets, bytes, at: 0 };
+    const window: Window = { positions: Float64Array.from(positions), offsets, bytes, length, at: 0 };
     const generation = this.#generation;
     this.#loading = true;
     engine.readAheadBytes += length;
@@ -109,7 +139,7 @@ export class ReadAhead {
 
   #loaded(window: Window, generation: number): void {
     if (generation !== this.#generation) {
-      this.#queue.engine.readAheadBytes -= window.bytes.length;
+      this.#giveBack(window);
       return;
     }
     this.#loading = false;
@@ -119,7 +149,7 @@ export class ReadAhead {
 
   #failed(window: Window, generation: number, error: Error): void {
     const { engine, name } = this.#queue;
-    engine.readAheadBytes -= window.bytes.length;
+    this.#giveBack(window);
     if (generation !== this.#generation) return;
     engine.log('error', 'messages of a queue cannot be read; trying again', { queue: name, error: error.message });
     engine.clock.after(RETRY_MS, () => {
@@ -152,6 +182,11 @@ export class ReadAhead {
     }
     return bytes;
   }
+}
+
+/** One window is delivered while the other one is read. */
+export function windowBytes(limits: Limits): number {
+  return Math.floor(limits.readAheadBytesMax / 2);
 }
 
 /** Index of a position in a window, or -1. Asked for in order, mostly. */

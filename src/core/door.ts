@@ -14,9 +14,9 @@ import type { Format, HubValue, Message, Pattern, RoutingKey } from './message.t
 export interface Identity {
   /** Authenticated user name; empty for anonymous. */
   readonly user: string;
-  /** MQTT client id, AMQP connection name, or empty. */
+  /** What the client calls itself: its id, its connection's name, or empty. */
   readonly clientId: string;
-  /** For listings: `mqtt`, `amqp091`, `http`, `ws`, ... */
+  /** Which adapter it came through, for listings. */
   readonly protocol: string;
   /** Remote address and port, for listings. */
   readonly peer: string;
@@ -104,7 +104,7 @@ export interface SubscribeOptions {
   credit: number;
   /** The only consumer of the queue: refuses others, is refused when there are some. */
   exclusive?: boolean;
-  /** Deliveries are settled `complete` as they are handed out (AMQP no-ack, at most once). */
+  /** Deliveries are settled `complete` as they are handed out (at most once). */
   settled?: boolean;
   /** Consumers of higher priority are served first while they have credit. */
   priority?: number;

@@ -4,7 +4,7 @@
  * business of the `Format` an adapter registers.
  */
 
-/** A routing key: a list of levels. MQTT splits at `/`, AMQP at `.`; the text it came with is kept as it is. */
+/** A routing key: a list of levels. Protocols split at `/` or at `.`; the text it came with is kept as it is. */
 export class RoutingKey {
   /** The key exactly as the publisher wrote it. */
   readonly text: string;
@@ -119,7 +119,7 @@ export type HubValue =
   | { [name: string]: HubValue };
 
 /**
- * The hub form of properties: AMQP 1.0's sections (part 3.2). Each format converts to and from it, so N protocols need
+ * The hub form of properties: the sections of ISO/IEC 19464 (part 3.2). Each format converts to and from it, so N protocols need
  * 2N converters. Absent = not set. The mapping table is docs/ARCHITECTURE.md "Conversion" (features.md 3.7).
  */
 export interface HubProperties {
@@ -143,9 +143,9 @@ export interface HubProperties {
   groupId?: string;
   groupSequence?: number;
   replyToGroupId?: string;
-  /** True when the body is known to be UTF-8 text (an amqp-value string, MQTT payload format 1). */
+  /** True when the body is known to be UTF-8 text (its publisher said so). */
   text?: boolean;
-  /** Application properties, in order. Names may repeat (MQTT user properties): hence a list. */
+  /** Application properties, in order. Names may repeat: hence a list. */
   application: [string, HubValue][];
 }
 
@@ -155,7 +155,7 @@ export interface HubProperties {
 export interface Format {
   /** 1 to 255, written to disk with every message: once given it never changes its meaning (docs/disk-format.md). */
   readonly id: number;
-  /** For people: logs, `inspect`, the HTTP listing. */
+  /** For people: logs, `inspect`, listings. */
   readonly name: string;
   /** Decode head bytes. Only called when somebody asks for it: conversion, headers exchange, inspection. */
   toHub(message: Message): HubProperties;

@@ -120,7 +120,7 @@ export type HubValue =
 
 /**
  * The hub form of properties: the sections of ISO/IEC 19464 (part 3.2). Each format converts to and from it, so N protocols need
- * 2N converters. Absent = not set. The mapping table is docs/ARCHITECTURE.md "Conversion" (features.md 3.7).
+ * 2N converters. Absent = not set. The mapping table is in docs/ARCHITECTURE.md, "Conversion".
  */
 export interface HubProperties {
   /** Header section. */

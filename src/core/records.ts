@@ -1,6 +1,6 @@
 /**
  * The core's records in the journal (types 16 and up; 1 to 15 are the journal's own). They say what happened, never what
- * was asked: targets are resolved ids, so replay neither routes nor reads a clock. Layouts are in docs/disk-format.md.
+ * was asked: targets are resolved ids, so replay neither routes nor reads a clock. Layouts are in docs/disk-format-records.md.
  */
 import type { Arguments, ExchangeSettings, QueueSettings } from './door.ts';
 import type { Pattern } from './message.ts';
@@ -37,7 +37,7 @@ export const PUBLISH_TARGET_SET = 2;
 /** Queue ids that are written into the record itself; more are named by a TARGETSET. */
 export const INLINE_TARGETS_MAX = 16;
 
-export const EXCHANGE_KINDS = ['direct', 'fanout', 'topic', 'headers'] as const;
+const EXCHANGE_KINDS = ['direct', 'fanout', 'topic', 'headers'] as const;
 
 export function writeExchange(
   out: TlvWriter,

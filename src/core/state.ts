@@ -1,5 +1,5 @@
 /**
- * What the core puts into a checkpoint and takes back: objects first, then the index pages (docs/disk-format.md).
+ * What the core puts into a checkpoint and takes back: objects first, then the index pages (docs/disk-format-records.md).
  *
  *     u32 magic, u32 version
  *     blocks: u32 length, then objects { u8 kind, fields }; the last block has length 0

@@ -1,6 +1,6 @@
 /**
  * A small tagged encoding for the control plane: names, settings, patterns and argument tables in journal records and
- * checkpoints (docs/disk-format.md). Little endian; lengths and counts are LEB128 varints.
+ * checkpoints (docs/disk-format-records.md). Little endian; lengths and counts are LEB128 varints.
  */
 import { strict as assert } from 'node:assert';
 import { copyBytes } from './bytes.ts';

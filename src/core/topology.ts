@@ -12,7 +12,7 @@ import type { EntryRing } from './slab/entry-ring.ts';
 import { type Binding, Vhost } from './vhost.ts';
 
 /** The exchanges every virtual host is born with, in the order of their numbers: part of the disk format. */
-export const PREDECLARED = [
+const PREDECLARED = [
   ['', 'direct'],
   ['amq.direct', 'direct'],
   ['amq.fanout', 'fanout'],

@@ -4,7 +4,6 @@
  * and run again. One seed gives one log.
  */
 import { strict as assert } from 'node:assert';
-import { dump } from '../core/dump.ts';
 import {
   ANY_MANY,
   type Client,
@@ -22,6 +21,7 @@ import {
 } from '../core/index.ts';
 import { openJournal } from '../core/journal/index.ts';
 import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
+import { dump } from './dump.ts';
 import { ModelQueue } from './model-queue.ts';
 import { Prng } from './prng.ts';
 import { SimClock } from './sim-clock.ts';

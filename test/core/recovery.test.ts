@@ -1,6 +1,6 @@
 import t from 'tap';
-import { dump } from '../../src/core/dump.ts';
 import { CONFIRM, FLAG_DURABLE, FLAG_RETAIN } from '../../src/core/index.ts';
+import { dump } from '../../src/testing/dump.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
 import { failure, type SimDisk } from '../../src/testing/sim-disk.ts';
 import {

@@ -2,12 +2,12 @@
  * The surviving state in words, one line a thing, in an order that depends on nothing else: tests compare it before and
  * after a restart. Row numbers are left out, as they depend on history.
  */
-import { TRANSIENT_BODY } from './bodies.ts';
-import type { Engine } from './engine.ts';
-import { bindingIdentity } from './exchange/pattern.ts';
-import type { Queue } from './queue/queue.ts';
-import type { Topology } from './topology.ts';
-import { survives, type Vhost } from './vhost.ts';
+import { TRANSIENT_BODY } from '../core/bodies.ts';
+import type { Engine } from '../core/engine.ts';
+import { bindingIdentity } from '../core/exchange/pattern.ts';
+import type { Queue } from '../core/queue/queue.ts';
+import type { Topology } from '../core/topology.ts';
+import { survives, type Vhost } from '../core/vhost.ts';
 
 export function dump(topology: Topology): string[] {
   const lines: string[] = [];

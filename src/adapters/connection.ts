@@ -89,6 +89,7 @@ export abstract class Connection {
     const count = end - start;
     if (count >= ZERO_COPY_BYTES) {
       this.#handOver();
+      this.bytesOut += count;
       this.transmit(bytes.subarray(start, end), undefined);
       if (!this.#scheduled) this.schedule();
       return;

@@ -16,7 +16,7 @@ import { crc32 } from './crc32.ts';
 export const FORMAT_VERSION = 1;
 export const BATCH_HEADER_BYTES = 48;
 /** `JMQB` */
-export const BATCH_MAGIC = 0x42514d4a;
+const BATCH_MAGIC = 0x42514d4a;
 export const BATCH_MAGIC_BYTES = Buffer.from('JMQB', 'latin1');
 const CRC_FROM = 8;
 

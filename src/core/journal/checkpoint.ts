@@ -61,7 +61,7 @@ export interface CheckpointName {
   readonly kind: CheckpointKind;
 }
 
-export function checkpointPath(number: number, kind: CheckpointKind): string {
+function checkpointPath(number: number, kind: CheckpointKind): string {
   return `${CHECKPOINT_FOLDER}/${tenDigits(number)}.${kind}`;
 }
 

@@ -119,7 +119,7 @@ export class ColdWriter {
     this.#used += length;
   }
 
-  /** Write the block under construction. */
+  /** Write the block begun. */
   async flush(): Promise<void> {
     const entries = this.#entries;
     if (entries.length === 0) return;

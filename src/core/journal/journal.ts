@@ -21,7 +21,10 @@ export interface Located {
 }
 
 export interface JournalHandlers {
-  /** The open batch is about to be sealed: last chance to append to it (collected settlements). */
+  /**
+   * The open batch is about to be sealed: last chance to append to it (collected settlements). Comes from within `seal`, from a
+   * commit, or from within an `append` that needs a new batch (that record comes after those appended here); never nested.
+   */
   onSeal(): void;
   /** Batches up to and including `batch` are durable. In order, once per commit. */
   onDurable(batch: number): void;
@@ -76,12 +79,17 @@ export interface Journal {
 
   /** Close the open batch to further records (a batch border) and answer its number, or of the last sealed one if it is empty. */
   seal(): number;
-  /** Resolves when `batch` is durable. For the control plane. */
+  /**
+   * Resolves when `batch` is durable; rejects with `journal-failed`. The open batch, when it is empty, stands for the one before.
+   * For the control plane.
+   */
   whenDurable(batch: number): Promise<void>;
 
   /**
-   * Start a checkpoint file. `state` is what the core wants back at recovery; the journal stores it without understanding.
-   * Resolves when the checkpoint is durable and in force. @param batch the batch the state belongs to, already sealed
+   * Start a checkpoint file. `state` is what the core wants back at recovery; the journal stores it without understanding, and
+   * gives it back in the same pieces. Resolves when the checkpoint is durable and in force; rejects with the error of the file
+   * system, and then the one before stays in force. One at a time; to be ended before `close`.
+   * @param batch the batch the state belongs to, as `seal` has answered it
    */
   checkpoint(batch: number, state: AsyncIterable<Uint8Array>, kind: 'full' | 'delta'): Promise<void>;
   /** Log bytes appended since the last checkpoint. */
@@ -89,11 +97,14 @@ export interface Journal {
   /** Sizes of the newest full checkpoint and of the deltas on top of it, for deciding which kind comes next. */
   readonly checkpointBytes: { full: number; deltas: number };
 
-  /** Remove segments without live bytes and copy sparse ones into cold segments, below the newest checkpoint. */
+  /**
+   * Remove segments without live bytes and copy sparse ones into cold segments, below the newest checkpoint. Works in small steps
+   * and rests between them. Rejects with the error of the file system, with nothing lost.
+   */
   reclaim(live: LiveBodies): Promise<void>;
 
   figures(): { segments: number; bytes: number; durableBatch: number; checkpointBatch: number };
-  /** Seal, write, sync, close, unlock. */
+  /** Seal, write, sync, close, unlock. Rejects with `journal-failed`, closed and unlocked all the same. */
   close(): Promise<void>;
 }
 

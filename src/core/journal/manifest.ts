@@ -19,7 +19,7 @@ import { crc32 } from './crc32.ts';
 import { JOURNAL_FOLDER } from './segment.ts';
 import { corrupt } from './source.ts';
 
-export const MANIFEST_PATH = `${JOURNAL_FOLDER}/manifest`;
+const MANIFEST_PATH = `${JOURNAL_FOLDER}/manifest`;
 const HEADER_BYTES = 32;
 /** `JMQM` */
 const MANIFEST_MAGIC = 0x4d514d4a;

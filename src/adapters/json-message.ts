@@ -44,9 +44,6 @@ const FIELDS: readonly (readonly [name: string, hub: HubField, kind: FieldKind])
 /** What a publisher may set: the user is the broker's to say, and an expiry is asked for with `ttl_ms`. */
 const NOT_SETTABLE: ReadonlySet<string> = new Set(['user_id', 'expires_at_ms']);
 
-/** Names of the properties a publisher may set. */
-export const SETTABLE_PROPERTIES: readonly string[] = FIELDS.map(([name]) => name).filter((n) => !NOT_SETTABLE.has(n));
-
 /** Headers: an object, or pairs when names repeat. */
 export type JsonHeaders = { readonly [name: string]: Json } | readonly (readonly [string, Json])[];
 

@@ -2,7 +2,7 @@
 import type { Limits } from '../../core/index.ts';
 
 /** `?vhost=`, which every route under `/v1` takes. */
-export const VHOST = { vhost: { type: 'string', minLength: 1, maxLength: 255 } } as const;
+const VHOST = { vhost: { type: 'string', minLength: 1, maxLength: 255 } } as const;
 
 /** An object schema that refuses members it does not know. */
 export function object(properties: object, required: readonly string[] = []): object {

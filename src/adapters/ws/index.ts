@@ -45,7 +45,7 @@ export interface WsAdapter {
 
 const PATH = '/ws';
 /** The subprotocol of the JSON frames, also spoken with clients that name none. */
-export const JSON_SUBPROTOCOL = 'junction.json';
+const JSON_SUBPROTOCOL = 'junction.json';
 /** Bounds on what a message may be made of: many tiny pieces cost memory of their own. */
 const FRAGMENTS_MAX = 1024;
 const BUFFERED_CHUNKS_MAX = 32 * 1024;

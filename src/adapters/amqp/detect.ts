@@ -15,7 +15,7 @@ const HEADER_BYTES = 8;
 const HEADER_091: Buffer = Buffer.from([0x41, 0x4d, 0x51, 0x50, 0, 0, 9, 1]);
 
 /** The version a header asks for: undefined while it may still become one, null when it cannot. */
-export function versionOf(bytes: Buffer, length: number): AmqpVersion | undefined | null {
+function versionOf(bytes: Buffer, length: number): AmqpVersion | undefined | null {
   for (let at = 0; at < length; at++) if (bytes[at] !== HEADER_091[at]) return null;
   return length < HEADER_BYTES ? undefined : '0-9-1';
 }

@@ -37,6 +37,8 @@ export interface ChannelHost extends SessionPeer {
   readonly messages: MessageWriter;
   /** Payload bytes of one frame, at most. */
   readonly payloadBytesMax: number;
+  /** Exchanges and routing keys a channel opened now may keep interned: all channels together stay near the limit. */
+  readonly internedKeysMax: number;
   /** Have `collector.flush` called when the current chunk is parsed. */
   flushAfterChunk(collector: Collector): void;
   /** Have `writer.writeLate` called right before the connection is next written. */

@@ -81,7 +81,7 @@ export class Publisher implements ProducerHandlers, LateWriter {
   constructor(host: ChannelHost, channel: number) {
     this.#host = host;
     this.#channel = channel;
-    this.#addresses = new InternTable(Math.max(64, Math.floor(host.limits.internedKeysPerConnectionMax / 4)));
+    this.#addresses = new InternTable(host.internedKeysMax);
     this.#message.format = AMQP091_FORMAT.id;
   }
 

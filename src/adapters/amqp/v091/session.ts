@@ -114,6 +114,10 @@ export class Session implements ChannelHost, ConnectionHandlers, FrameHandler {
     return this.#client as Client;
   }
 
+  get internedKeysMax(): number {
+    return Math.max(16, Math.floor(this.limits.internedKeysPerConnectionMax / (this.#channels.size + 1)));
+  }
+
   get payloadBytesMax(): number {
     return this.#stream.payloadBytesMax;
   }

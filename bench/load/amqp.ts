@@ -11,6 +11,7 @@ const FRAME_OVERHEAD = 8;
 
 const CHANNEL = 1;
 const FRAME_MAX = 131_072;
+const CHANNEL_MAX = 16;
 
 /** Class and method ids as the first four bytes of a method frame say them. */
 const id = (cls: number, method: number) => (cls << 16) | method;
@@ -85,7 +86,7 @@ export class AmqpClient {
     await client.#ask(Buffer.from('AMQP\x00\x00\x09\x01', 'latin1'), START);
     const login = method(0, START_OK, u32(0), shortText('PLAIN'), longText('\0guest\0guest'), shortText('en_US'));
     await client.#ask(login, TUNE);
-    client.socket.write(method(0, TUNE_OK, u16(0), u32(FRAME_MAX), u16(0)));
+    client.socket.write(method(0, TUNE_OK, u16(CHANNEL_MAX), u32(FRAME_MAX), u16(0)));
     await client.#ask(method(0, OPEN, shortText('/'), shortText(''), u8(0)), OPEN_OK);
     await client.#ask(method(CHANNEL, CHANNEL_OPEN, shortText('')), CHANNEL_OPEN_OK);
     return client;

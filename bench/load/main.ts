@@ -9,6 +9,8 @@ import type { AmqpLoad, DrainLoad, FillLoad, IdleLoad, LatencyLoad, LoadSpec, Mq
 /** Ring size: a power of two above every window, below 65,536 because QoS 1 takes packet ids from it. */
 const RING = 16_384;
 const STALL_MS = 20_000;
+/** Connections being opened at a time. */
+const OPENERS = 50;
 
 /** Wait until `done`, which must make progress. */
 async function settle(what: string, progress: () => number, goal: number): Promise<void> {
@@ -164,14 +166,12 @@ async function fill(load: FillLoad): Promise<Result> {
   const watch = new Stopwatch(load.pid);
   watch.start();
   flow.pump(load.messages);
-  // The rate of each tenth shows whether what is parked slows down what comes.
   const extra: Record<string, number> = {};
   let before = performance.now();
   for (let tenth = 1; tenth <= 10; tenth++) {
-    const goal = Math.floor((load.messages * tenth) / 10);
-    await settle('publishing', () => flow.done, goal);
+    await settle('publishing', () => flow.done, Math.floor((load.messages * tenth) / 10));
     const now = performance.now();
-    extra[`tenth${tenth}PerSecond`] = load.messages / 10 / ((now - before) / 1000);
+    if (load.tenths) extra[`tenth${tenth}PerSecond`] = load.messages / 10 / ((now - before) / 1000);
     before = now;
   }
   const result = { ...watch.stop(load.messages, latencies), extra };
@@ -207,7 +207,6 @@ async function idle(load: IdleLoad): Promise<Result> {
       clients.push(await MqttClient.open(load.port, `bench-idle-${i}`, true));
     }
   };
-  const OPENERS = 50;
   await Promise.all(Array.from({ length: OPENERS }, (_, i) => opener(i)));
   const connectSeconds = watch.stop(0).seconds;
   // Let the server's garbage collector come to rest.

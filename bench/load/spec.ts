@@ -45,6 +45,8 @@ export interface FillLoad extends Common {
   readonly queue: string;
   readonly messages: number;
   readonly window: number;
+  /** Also answer the rate of each tenth, which shows whether what is parked slows down what comes. */
+  readonly tenths: boolean;
 }
 
 /** Consume and acknowledge until the queue is empty. */

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap';
 import type { ArgumentsToSend } from '../../../src/adapters/amqp/v091/codec.ts';
 import type { MethodName } from '../../../src/adapters/amqp/v091/methods.ts';
 import { decodeProperties } from '../../../src/adapters/amqp/v091/properties.ts';
-import { CONSUME, EXCHANGE, methodFrame, open, openChannel, QUEUE, type RawClient } from './_raw.ts';
+import { CONSUME, EXCHANGE, methodFrame, openChannel, QUEUE, type RawClient } from './_raw.ts';
 import { startServer } from './_server.ts';
 
 const server = await startServer();

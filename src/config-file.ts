@@ -5,13 +5,14 @@
 import { readFile } from 'node:fs/promises';
 import { Ajv, type ErrorObject } from 'ajv';
 import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
-import { LIMITS } from './core/index.ts';
+import { LIMITS, type LimitName } from './core/index.ts';
 import {
   type CommandLine,
   type Environment,
   flagOf,
   type Given,
   LOG_LEVELS,
+  limitRange,
   mergeOptions,
   OPTIONS,
   OptionError,
@@ -21,7 +22,11 @@ import {
 } from './options.ts';
 
 const TEXT = { type: 'string', minLength: 1 };
-const WHOLE = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
+
+function limitSchema(name: LimitName): object {
+  const [minimum, maximum] = limitRange(name);
+  return { type: 'integer', minimum, maximum };
+}
 
 const SCHEMA_OF_KIND = {
   text: TEXT,
@@ -46,7 +51,7 @@ const SCHEMA_OF_KIND = {
   limits: {
     type: 'object',
     additionalProperties: false,
-    properties: Object.fromEntries(Object.keys(LIMITS).map((name) => [name, WHOLE])),
+    properties: Object.fromEntries((Object.keys(LIMITS) as LimitName[]).map((name) => [name, limitSchema(name)])),
   },
 } as const;
 

@@ -116,6 +116,14 @@ function parseNumber(text: string): number | undefined {
   return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
+/** Longest time a timer of Node.js takes. */
+const MS_MAX = 2 ** 31 - 1;
+
+/** Least and greatest value of a limit: nothing is unlimited, and nothing but the wanted free disk space may be zero. */
+export function limitRange(name: LimitName): readonly [min: number, max: number] {
+  return [name === 'diskFreeBytesMin' ? 0 : 1, /Ms($|[A-Z])/.test(name) ? MS_MAX : Number.MAX_SAFE_INTEGER];
+}
+
 /** `name=value` pairs of `--limit` and `JUNCTION_LIMITS`. */
 function parseLimits(pairs: readonly string[], where: string): Record<string, number> {
   const limits: Record<string, number> = {};
@@ -124,8 +132,11 @@ function parseLimits(pairs: readonly string[], where: string): Record<string, nu
     if (!Object.hasOwn(LIMITS, name))
       throw new OptionError(`${where}: there is no limit named ${JSON.stringify(name || pair)}`);
     const value = parseNumber(text);
-    if (value === undefined)
-      throw new OptionError(`${where}: ${name} must be a whole number, not ${JSON.stringify(text)}`);
+    const [min, max] = limitRange(name as LimitName);
+    if (value === undefined || value < min || value > max) {
+      const range = `a whole number from ${min} to ${max}`;
+      throw new OptionError(`${where}: ${name} must be ${range}, not ${JSON.stringify(text)}`);
+    }
     limits[name] = value;
   }
   return limits;

@@ -48,7 +48,7 @@ t.test('what is wrong is named with its line', async (t) => {
     ['host: a\nhost: b\n', /^c\.yaml:2: /],
     ['mqtt-port: 1\nmqttPort: 2\n', /mqttPort is given twice/],
     ['host: [a\nmqttPort: 1\n', /^c\.yaml:\d: /],
-    ['limits: { sliceMs: -1 }', /^c\.yaml:1: limits\.sliceMs must be >= 0$/],
+    ['limits: { sliceMs: -1 }', /^c\.yaml:1: limits\.sliceMs must be >= 1$/],
     ['__proto__: { guest: false }', /there is no option "__proto__"/],
   ];
   for (const [text, message] of cases) {

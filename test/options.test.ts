@@ -80,7 +80,9 @@ t.test('a bad option is refused with one line that names it', async (t) => {
     [['start', '--host', ''], /--host/],
     [['start', '--limit', 'nothingMax=1'], /no limit named "nothingMax"/],
     [['start', '--limit', '__proto__=1'], /no limit named "__proto__"/],
-    [['start', '--limit', 'sliceMs=fast'], /sliceMs must be a whole number, not "fast"/],
+    [['start', '--limit', 'sliceMs=fast'], /sliceMs must be a whole number from 1 to 2147483647, not "fast"/],
+    [['start', '--limit', 'sliceMs=0'], /sliceMs must be a whole number from 1/],
+    [['start', '--limit', 'checkpointMs=2147483648'], /checkpointMs must be/],
     [['start', '--limit', 'sliceMs'], /no limit named "sliceMs"/],
     [['start', '--users', 'x'], /--users/],
   ];

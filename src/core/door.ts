@@ -154,9 +154,8 @@ export interface Subscription {
   drain?(done: () => void): void;
   /** Handed out and not settled. */
   readonly unsettled: number;
-  /** End it: no more deliveries, no longer a consumer of the queue. What is unsettled is requeued; with `keepUnsettled` it
-   *  can still be settled here, and is requeued when the subscription is closed again or its client closes. */
-  close(keepUnsettled?: boolean): void;
+  /** End it. `requeue` what is unsettled: the default. */
+  close(): void;
 }
 
 // ---- Taps -------------------------------------------------------------------------------------------------------

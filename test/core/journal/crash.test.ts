@@ -55,7 +55,7 @@ async function workUntil(
   };
   const done = (async () => {
     core = await MiniCore.open({ disk, clock });
-    await work(core, seed, 40);
+    await work(core, seed, 30);
   })();
   await clock.run(done);
   clock.clear();
@@ -93,7 +93,7 @@ for (const how of ['crash', 'kill'] as const) {
 }
 
 t.test('crash again and again on one disk, also during recovery', async (t) => {
-  for (let seed = 1; seed <= 40; seed++) {
+  for (let seed = 1; seed <= 20; seed++) {
     const prng = new Prng(seed);
     const clock = new SimClock();
     const disk = new SimDisk({ seed, clock });
@@ -119,7 +119,7 @@ t.test('crash again and again on one disk, also during recovery', async (t) => {
     if (before !== undefined) survivingPrefix(before, durableBatch, after);
     await clock.drive(after.journal.close());
   }
-  t.pass('40 seeds');
+  t.pass('20 seeds');
 });
 
 /** What a life started with: the state it ended with, its log undone. */

@@ -88,7 +88,7 @@ for (const how of ['crash', 'kill'] as const) {
       after.publish(1, 10);
       await clock.drive(after.journal.close());
     }
-    t.ok(at > 200, `${at} operations`);
+    t.ok(at > 150, `${at} operations`);
   });
 }
 

@@ -55,7 +55,7 @@ async function workUntil(
   };
   const done = (async () => {
     core = await MiniCore.open({ disk, clock });
-    await work(core, seed, 30);
+    await work(core, seed, 40);
   })();
   await clock.run(done);
   clock.clear();
@@ -88,7 +88,7 @@ for (const how of ['crash', 'kill'] as const) {
       after.publish(1, 10);
       await clock.drive(after.journal.close());
     }
-    t.ok(at > 150, `${at} operations`);
+    t.ok(at > 200, `${at} operations`);
   });
 }
 

@@ -53,9 +53,12 @@ export async function runParked(cli: string, folder: string, messages: number, p
     const growing = Date.now();
     const into = await publish(server, PARKED, messages, payloadBytes);
     Object.assign(extra, into.extra);
-    extra['lastTenthToEmpty'] = (into.extra?.['tenth10PerSecond'] ?? 0) / extra['emptyQueuePerSecond'];
     extra['longestPauseGrowingMs'] = server.longestPauseMs(growing);
-    // A checkpoint may be under way.
+    // A checkpoint may be under way, and the disk is as busy as it was for the last tenth.
+    const beside = await publish(server, 'probe', PROBE, payloadBytes);
+    extra['emptyQueueBesidePerSecond'] = beside.messages / beside.seconds;
+    extra['lastTenthToEmptyBeside'] = (into.extra?.['tenth10PerSecond'] ?? 0) / extra['emptyQueueBesidePerSecond'];
+    await consume(server, 'probe', PROBE, payloadBytes);
     await sleep(10_000);
     extra['longestPauseParkedMs'] = server.longestPauseMs(Date.now() - 9000);
     const parked = { ...into, serverRssBytes: rssBytes(server.pid), extra };

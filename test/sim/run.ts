@@ -7,7 +7,7 @@ import { type Command, Simulation, scriptOf } from '../../src/testing/simulation
 
 const { values } = parseArgs({
   options: {
-    seeds: { type: 'string', default: '100' },
+    seeds: { type: 'string' },
     seed: { type: 'string' },
     commands: { type: 'string', default: '200' },
     script: { type: 'string' },
@@ -38,7 +38,7 @@ async function shorten(seed: number, script: Command[]): Promise<Command[]> {
 }
 
 const first = Number(values.seed ?? 1);
-const count = values.seed === undefined ? Number(values.seeds) : 1;
+const count = Number(values.seeds ?? (values.seed === undefined ? 100 : 1));
 let failed = 0;
 for (let seed = first; seed < first + count; seed++) {
   const given = values.script === undefined ? undefined : (JSON.parse(values.script) as Command[]);

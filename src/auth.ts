@@ -108,12 +108,8 @@ export class PasswordAuthenticator implements Authenticator {
   readonly #gate = new Gate();
   /** Checks under way by digest: connections that bring the same name and password at the same time share one. */
   readonly #underWay = new Map<string, Promise<Login | undefined>>();
-  /** What an unknown user's password is compared with, so that it takes as long as a wrong one. */
-  readonly #decoy: Hash = {
-    parameters: parameters(COST.ln, COST.r, COST.p),
-    salt: randomBytes(SALT_BYTES),
-    key: randomBytes(KEY_BYTES),
-  };
+  /** What an unknown user's password is compared with, so that it takes as long as a wrong one of a known user. */
+  readonly #decoy: Hash;
 
   /** Throws an OptionError when a user is listed twice or a hash cannot be used. */
   constructor(options: AuthOptions) {
@@ -134,6 +130,12 @@ export class PasswordAuthenticator implements Authenticator {
         proven: undefined,
       });
     }
+    const [first] = this.#users.values();
+    this.#decoy = {
+      parameters: first?.hash.parameters ?? parameters(COST.ln, COST.r, COST.p),
+      salt: randomBytes(SALT_BYTES),
+      key: randomBytes(KEY_BYTES),
+    };
     this.#guest = options.guest && !this.#users.has(GUEST.user);
     this.#anonymous = options.anonymous;
   }

@@ -7,15 +7,14 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { hashPassword, PasswordAuthenticator } from './auth.ts';
-import { resolveOptions } from './config-file.ts';
 import { CoreError, type ErrorCode, SystemClock } from './core/index.ts';
 import { inspect } from './core/journal/inspect.ts';
 import { NodeDisk } from './core/journal/node-disk.ts';
 import type { RecoveryRemedy } from './core/journal/recovery.ts';
 import { EXIT, helpText } from './help.ts';
-import { createLog, type ServerLog } from './log.ts';
+import type { ServerLog } from './log.ts';
 import { type CommandLine, OptionError, type Options, parseCommandLine, unknownVariables } from './options.ts';
-import { BindError, type RunningServer, startServer } from './server.ts';
+import type { RunningServer } from './server.ts';
 
 const VERSION: string = (
   JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -32,7 +31,7 @@ const EXIT_OF_CORE_ERROR: Partial<Record<ErrorCode, number>> = {
 /** Which exit code an error of the start asks for. */
 function exitCodeOf(error: unknown): number {
   if (error instanceof OptionError) return error.inFile ? EXIT.config : EXIT.usage;
-  if (error instanceof BindError) return EXIT.port;
+  if (error instanceof Error && error.name === 'BindError') return EXIT.port;
   if (error instanceof CoreError) return EXIT_OF_CORE_ERROR[error.code] ?? EXIT.internal;
   return EXIT.internal;
 }
@@ -83,12 +82,14 @@ function remedyOf(text: string | undefined): RecoveryRemedy | undefined {
 
 async function start(line: CommandLine): Promise<number> {
   const remedy = remedyOf(line.recover);
+  const { resolveOptions } = await import('./config-file.ts');
   const options = await resolveOptions(line, process.env);
   if (line.checkConfig) {
     new PasswordAuthenticator(options);
     process.stdout.write('configuration is valid\n');
     return EXIT.ok;
   }
+  const { createLog } = await import('./log.ts');
   const log = createLog(options.logLevel);
   const unknown = unknownVariables(process.env);
   if (unknown.length > 0) log('warn', 'environment variables that are no option', { unknown });
@@ -106,6 +107,8 @@ async function start(line: CommandLine): Promise<number> {
 async function serve(options: Options, log: ServerLog, remedy: RecoveryRemedy | undefined): Promise<number> {
   const asked = new AbortController();
   const stopAsked = stopSignal(log, asked);
+  // Only now: the other commands, and every mistake in the options, answer without loading the broker.
+  const { startServer } = await import('./server.ts');
   const server = await startServer({ options, log, version: VERSION, remedy });
   if (!asked.signal.aborted)
     log('info', 'ready', { ...server.ports, host: options.host, dataDir: options.dataDir, version: VERSION });

@@ -19,6 +19,7 @@ import { CoreError } from './errors.ts';
 import type { Exchange } from './exchange-entity.ts';
 import type { Pattern } from './message.ts';
 import type { Queue } from './queue/queue.ts';
+import { checkRules } from './queue/rules.ts';
 import { RECORD } from './records.ts';
 import { sameArguments, TlvWriter } from './tlv.ts';
 import type { Topology } from './topology.ts';
@@ -125,6 +126,7 @@ export class Admin implements AdminDoor {
       checkSameQueue(queue, settings);
     } else {
       this.#checkName(name, 'queue');
+      checkRules(name, settings.arguments);
       if (settings.exclusive && client === undefined) {
         throw new CoreError('invalid-argument', 'an exclusive queue needs a client to belong to');
       }

@@ -18,6 +18,7 @@ import { Consumers } from './consumers.ts';
 import { PositionHeap } from './position-heap.ts';
 import { RangeLog } from './range-log.ts';
 import { ReadAhead } from './read-ahead.ts';
+import { type QueueRules, readRules } from './rules.ts';
 
 // An entry's info: how often it came back, how often of these it had failed (both saturate), and TRANSIENT_BODY.
 const RETURNS_MAX = 0xffff;
@@ -35,6 +36,8 @@ export class Queue {
   readonly id: number;
   readonly name: string;
   readonly settings: QueueSettings;
+  /** What `settings.arguments` ask for. */
+  readonly rules: QueueRules;
   /** It and its persistent messages survive a restart. */
   readonly logged: boolean;
   /** The client an exclusive queue belongs to. */
@@ -74,6 +77,9 @@ export class Queue {
     this.id = id;
     this.name = name;
     this.settings = settings;
+    this.rules = readRules(settings.arguments, (text) => {
+      this.engine.log('warn', 'an argument of a queue has no effect', { queue: name, argument: text });
+    });
     this.logged = settings.durable && !settings.exclusive;
     this.owner = owner;
     this.ring = ring;

@@ -29,27 +29,6 @@ const KINDS_OF_OTHERS: readonly string[] = [
 /** Names the broker keeps for itself. */
 const RESERVED_PREFIX = 'amq.';
 
-/** Queue arguments that change what becomes of messages. Until they do here, a queue with them is refused, not ignored. */
-const QUEUE_ARGUMENTS_REFUSED: readonly string[] = [
-  'x-expires',
-  'x-message-ttl',
-  'x-max-length',
-  'x-max-length-bytes',
-  'x-overflow',
-  'x-dead-letter-exchange',
-  'x-dead-letter-routing-key',
-  'x-dead-letter-strategy',
-  'x-delivery-limit',
-  'x-max-priority',
-  'x-single-active-consumer',
-  'x-consumer-timeout',
-  'x-delayed-retry-type',
-  'x-delayed-retry-min',
-  'x-delayed-retry-max',
-  'x-max-age',
-  'x-stream-max-segment-size-bytes',
-];
-
 type BindArguments = Pick<Arguments<'queue.bind'>, 'routingKey' | 'arguments'>;
 
 export class Topology {
@@ -236,10 +215,6 @@ function refuseReserved(what: 'exchange' | 'queue', name: string): void {
 
 /** Check the arguments of a queue; those that only say what is the case anyway are left out. */
 function queueArguments(name: string, args: Arguments<'queue.declare'>): FieldTable {
-  for (const argument of QUEUE_ARGUMENTS_REFUSED) {
-    if (args.arguments[argument] === undefined) continue;
-    throw new AmqpError('precondition-failed', `invalid arg '${argument}' for queue '${name}': not supported yet`);
-  }
   const { 'x-queue-type': type = 'classic', ...others } = args.arguments;
   if (type === 'classic') return others;
   if (type !== 'quorum') {

@@ -1,0 +1,153 @@
+/**
+ * The rules of a queue: what its arguments ask for, read once when the queue comes into being. `ARGUMENTS` is the one table of
+ * argument names; everything behind it goes by `QueueRules`. A queue without rules shares `NO_RULES`, and pays for none.
+ */
+import type { Arguments } from '../door.ts';
+import { CoreError } from '../errors.ts';
+import type { HubValue } from '../message.ts';
+
+const OVERFLOWS = ['drop-head', 'reject-publish', 'reject-publish-dlx'] as const;
+const STRATEGIES = ['at-most-once', 'at-least-once'] as const;
+
+/** Ten years. */
+const TIME_MS_MAX = 10 * 365 * 24 * 3_600_000;
+
+/** Where messages go that a queue gives up (docs/queue-rules.md "Dead letters"). */
+export interface DeadLetterRule {
+  readonly exchange: string;
+  /** Routing key they get; undefined = they keep their own. */
+  readonly key: string | undefined;
+  /** `at-least-once`: a message stays in the queue until some other queue has taken it. */
+  readonly strategy: (typeof STRATEGIES)[number];
+}
+
+export interface QueueRules {
+  /** Milliseconds a message may wait in the queue; Infinity = for ever. */
+  readonly messageTtlMs: number;
+  /** Milliseconds the queue may go unused before it is deleted; Infinity = for ever. */
+  readonly expiresMs: number;
+  /** Messages that may be ready at a time; Infinity = any number. */
+  readonly maxLength: number;
+  /** Bytes that ready messages may have, as stored; Infinity = any number. */
+  readonly maxLengthBytes: number;
+  /** What becomes of messages beyond these two. */
+  readonly overflow: (typeof OVERFLOWS)[number];
+  readonly deadLetter: DeadLetterRule | undefined;
+  /** Failed deliveries after which a message is given up; Infinity = never. */
+  readonly deliveryLimit: number;
+}
+
+/** Told what is wrong with an argument. */
+export type OnProblem = (text: string) => void;
+
+interface Draft extends Omit<{ -readonly [K in keyof QueueRules]: QueueRules[K] }, 'deadLetter'> {
+  exchange: string | undefined;
+  key: string | undefined;
+  strategy: DeadLetterRule['strategy'];
+}
+
+/** Writes a value into the draft; answers what the value must be when it is something else. */
+type Read = (draft: Draft, value: HubValue) => string | undefined;
+type FieldOf<T> = { [K in keyof Draft]: Draft[K] extends T ? K : never }[keyof Draft];
+
+/** A whole number from `min` to `max`; one below zero, where it is allowed, means no limit. */
+function count(field: FieldOf<number>, min: number, max: number): Read {
+  return (draft, value) => {
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+      return `must be a whole number from ${min} to ${max}`;
+    }
+    draft[field] = value < 0 ? Number.POSITIVE_INFINITY : value;
+    return undefined;
+  };
+}
+
+function text(field: 'exchange' | 'key'): Read {
+  return (draft, value) => {
+    if (typeof value !== 'string') return 'must be text';
+    draft[field] = value;
+    return undefined;
+  };
+}
+
+function choice<const F extends 'overflow' | 'strategy'>(field: F, choices: readonly Draft[F][]): Read {
+  return (draft, value) => {
+    const chosen = choices.find((one) => one === value);
+    if (chosen === undefined) return `must be one of ${choices.join(', ')}`;
+    draft[field] = chosen;
+    return undefined;
+  };
+}
+
+const ARGUMENTS: ReadonlyMap<string, Read> = new Map([
+  ['x-message-ttl', count('messageTtlMs', 0, TIME_MS_MAX)],
+  ['x-expires', count('expiresMs', 1, TIME_MS_MAX)],
+  ['x-max-length', count('maxLength', 0, Number.MAX_SAFE_INTEGER)],
+  ['x-max-length-bytes', count('maxLengthBytes', 0, Number.MAX_SAFE_INTEGER)],
+  ['x-overflow', choice('overflow', OVERFLOWS)],
+  ['x-dead-letter-exchange', text('exchange')],
+  ['x-dead-letter-routing-key', text('key')],
+  ['x-dead-letter-strategy', choice('strategy', STRATEGIES)],
+  ['x-delivery-limit', count('deliveryLimit', -1, Number.MAX_SAFE_INTEGER)],
+]);
+
+/** Arguments that would change what becomes of messages, and do not yet: refused, not ignored. */
+const NOT_YET: ReadonlySet<string> = new Set([
+  'x-message-ttl',
+  'x-expires',
+  'x-max-length',
+  'x-max-length-bytes',
+  'x-overflow',
+  'x-dead-letter-exchange',
+  'x-dead-letter-routing-key',
+  'x-dead-letter-strategy',
+  'x-delivery-limit',
+  'x-max-priority',
+  'x-single-active-consumer',
+  'x-consumer-timeout',
+  'x-delayed-retry-type',
+  'x-delayed-retry-min',
+  'x-delayed-retry-max',
+  'x-max-age',
+  'x-stream-max-segment-size-bytes',
+]);
+
+const NO_LIMITS = {
+  messageTtlMs: Number.POSITIVE_INFINITY,
+  expiresMs: Number.POSITIVE_INFINITY,
+  maxLength: Number.POSITIVE_INFINITY,
+  maxLengthBytes: Number.POSITIVE_INFINITY,
+  overflow: 'drop-head',
+  deliveryLimit: Number.POSITIVE_INFINITY,
+} as const;
+
+const NO_RULES: QueueRules = Object.freeze({ ...NO_LIMITS, deadLetter: undefined });
+
+/** The rules that arguments ask for. Names that are no rules are left alone; a rule with a problem is left out. */
+export function readRules(args: Arguments, onProblem: OnProblem): QueueRules {
+  const names = Object.keys(args).filter((name) => ARGUMENTS.has(name));
+  if (names.length === 0) return NO_RULES;
+  const draft: Draft = { ...NO_LIMITS, exchange: undefined, key: undefined, strategy: 'at-most-once' };
+  for (const name of names) {
+    const problem = ARGUMENTS.get(name)?.(draft, args[name] as HubValue);
+    if (problem !== undefined) onProblem(`${name} ${problem}`);
+  }
+  const { exchange, key, strategy, ...others } = draft;
+  if (exchange === undefined) {
+    if (key !== undefined) onProblem('x-dead-letter-routing-key needs x-dead-letter-exchange');
+    return { ...others, deadLetter: undefined };
+  }
+  const bounded = Math.min(others.maxLength, others.maxLengthBytes) < Number.POSITIVE_INFINITY;
+  if (strategy === 'at-least-once' && bounded && others.overflow !== 'reject-publish') {
+    onProblem('x-dead-letter-strategy at-least-once with a maximum length needs x-overflow reject-publish');
+  }
+  return { ...others, deadLetter: { exchange, key, strategy } };
+}
+
+/** Check the arguments of a queue to be declared. Throws `invalid-argument`. */
+export function checkRules(name: string, args: Arguments): void {
+  const refuse = (text: string): never => {
+    throw new CoreError('invalid-argument', `queue '${name}': ${text}`);
+  };
+  for (const argument of Object.keys(args)) if (NOT_YET.has(argument)) refuse(`${argument} is not supported yet`);
+  readRules(args, refuse);
+}

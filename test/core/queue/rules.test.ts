@@ -1,0 +1,75 @@
+import t from 'tap';
+import type { Arguments } from '../../../src/core/index.ts';
+import { checkRules, readRules } from '../../../src/core/queue/rules.ts';
+import { connect, DURABLE, start } from '../fixture.ts';
+
+function problemsOf(args: Arguments): string[] {
+  const problems: string[] = [];
+  readRules(args, (text) => problems.push(text));
+  return problems;
+}
+
+t.test('arguments become rules; names that are no rules are left alone', async (t) => {
+  const args = {
+    'x-message-ttl': 0,
+    'x-expires': 60_000,
+    'x-max-length': 10,
+    'x-max-length-bytes': 1e9,
+    'x-overflow': 'reject-publish',
+    'x-dead-letter-exchange': '',
+    'x-dead-letter-routing-key': 'dead',
+    'x-dead-letter-strategy': 'at-least-once',
+    'x-delivery-limit': 5,
+    'x-something': [1],
+  };
+  t.same(
+    readRules(args, (text) => t.fail(text)),
+    {
+      messageTtlMs: 0,
+      expiresMs: 60_000,
+      maxLength: 10,
+      maxLengthBytes: 1e9,
+      overflow: 'reject-publish',
+      deadLetter: { exchange: '', key: 'dead', strategy: 'at-least-once' },
+      deliveryLimit: 5,
+    },
+  );
+});
+
+t.test('queues without rules share one object', async (t) => {
+  const fail = (text: string) => t.fail(text);
+  const none = readRules({}, fail);
+  t.equal(readRules({ 'x-something': 1 }, fail), none);
+  t.equal(none.maxLength, Number.POSITIVE_INFINITY);
+  t.equal(readRules({ 'x-delivery-limit': -1 }, fail).deliveryLimit, Number.POSITIVE_INFINITY, '-1: no limit');
+});
+
+t.test('each bad value is a problem that says what the value may be', async (t) => {
+  for (const value of [-1, 1.5, '5', null, 2 ** 60]) {
+    t.match(problemsOf({ 'x-message-ttl': value }), [/x-message-ttl must be a whole number from 0 to/]);
+  }
+  t.match(problemsOf({ 'x-expires': 0 }), [/from 1 to/]);
+  t.match(problemsOf({ 'x-delivery-limit': -2 }), [/from -1 to/]);
+  t.match(problemsOf({ 'x-overflow': 'explode' }), [/one of drop-head, reject-publish, reject-publish-dlx/]);
+  t.match(problemsOf({ 'x-dead-letter-exchange': 1 }), [/must be text/]);
+  t.match(problemsOf({ 'x-dead-letter-routing-key': 'k' }), [/needs x-dead-letter-exchange/]);
+  const kept = { 'x-dead-letter-exchange': '', 'x-dead-letter-strategy': 'at-least-once' };
+  t.same(problemsOf(kept), []);
+  t.match(problemsOf({ ...kept, 'x-max-length': 1 }), [/needs x-overflow reject-publish/]);
+  t.same(problemsOf({ ...kept, 'x-max-length': 1, 'x-overflow': 'reject-publish' }), []);
+});
+
+t.test('a rule with a problem is left out, the others hold', async (t) => {
+  const rules = readRules({ 'x-message-ttl': 'soon', 'x-max-length': 3 }, () => {});
+  t.equal(rules.messageTtlMs, Number.POSITIVE_INFINITY);
+  t.equal(rules.maxLength, 3);
+});
+
+t.test('what is not there yet is refused, not ignored', async (t) => {
+  t.throws(() => checkRules('q', { 'x-max-age': 1 }), { code: 'invalid-argument', message: /x-max-age is not supp/ });
+  const fixture = await start();
+  connect(fixture);
+  const settings = { ...DURABLE, arguments: { 'x-single-active-consumer': true } };
+  await t.rejects(fixture.broker.admin.declareQueue('/', 'q', settings), { code: 'invalid-argument' });
+  t.equal(fixture.broker.admin.queue('/', 'q'), undefined);
+});

@@ -6,7 +6,7 @@ import type { HubValue } from '../message.ts';
 import type { Comparison, Constant, NameNode, Node, Numeric } from './ast.ts';
 import type { FilterSource } from './filter.ts';
 import { compileLike } from './like.ts';
-import { calculate, equalNumbers, negative, numberKey } from './number.ts';
+import { calculate, equalNumbers, narrow, negative, numberKey } from './number.ts';
 
 /** A value that is there and compares with nothing: bytes, a list, a table, not-a-number. */
 const OPAQUE: unique symbol = Symbol('opaque');
@@ -54,8 +54,9 @@ function toValue(given: HubValue | undefined): Value {
       return null;
     case 'string':
     case 'boolean':
-    case 'bigint':
       return given;
+    case 'bigint':
+      return narrow(given);
     case 'number':
       return Number.isNaN(given) ? OPAQUE : given;
   }

@@ -92,7 +92,8 @@ export class Lexer {
 
   #number(text: string, at: number): Numeric {
     NAME_PART.lastIndex = this.#at;
-    if (NAME_PART.test(this.#text)) throw filterMistake(this.#text, at, 'a number runs into a name; quote the name');
+    if (NAME_PART.test(this.#text))
+      throw filterMistake(this.#text, at, 'this number runs into what follows; names that start so need quotes');
     const hexadecimal = /^0x/i.test(text);
     const digits = text.replace(hexadecimal ? /l$/i : /[ldf]$/i, '');
     if (hexadecimal || WHOLE.test(digits)) {

@@ -167,11 +167,11 @@ t.test('lexical rules: case, quotes, names, comments', async (t) => {
     '"NULL" = 4 AnD NOT "Case" <> 1 aNd TrUe',
     'case IS NULL',
     'Case = 1 -- a comment\n AND /* another\n -- one */ größe = 3 /**/',
-    'Case=1AND größe<4',
+    'Case=1 AND größe<4',
     'größe != 4',
     "it LIKE 'it''_'",
   ]) {
-    t.equal(truthOf(condition, values), condition.startsWith('Case=1AND') ? 'true' : 'true', condition);
+    t.equal(truthOf(condition, values), 'true', condition);
   }
 });
 

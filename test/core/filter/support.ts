@@ -38,8 +38,8 @@ export function print(node: Node): string {
     case 'in':
       return `${inner(node.operand)} IN (${node.values.map(printConstant).join(', ')})`;
     case 'like': {
-      const escape = node.escape === undefined ? '' : ` ESCAPE ${printConstant(node.escape)}`;
-      return `${inner(node.operand)} LIKE ${printConstant(node.pattern)}${escape}`;
+      const mark = node.escape === undefined ? '' : ` ESCAPE ${printConstant(node.escape)}`;
+      return `${inner(node.operand)} LIKE ${printConstant(node.pattern)}${mark}`;
     }
     case 'part': {
       const word = { anywhere: 'CONTAINS', start: 'STARTSWITH', end: 'ENDSWITH' }[node.place];
@@ -61,6 +61,8 @@ function inner(node: Node): string {
 
 function printConstant(value: Constant): string {
   if (typeof value === 'string') return `'${value.replaceAll("'", "''")}'`;
+  // Whole numbers of more than 64 bits are written as floating ones.
+  if (typeof value === 'number' && Math.abs(value) >= 2 ** 53) return value.toExponential();
   return String(value).toUpperCase();
 }
 
@@ -99,10 +101,21 @@ const NUMBERS: readonly (number | bigint)[] = [0, 1, -1, 2, 0.5, 7, 1e20, 2 ** 5
 export function randomValues(random: Prng): Values {
   const values: [string, HubValue][] = [];
   for (const name of NAMES) {
-    const kind = random.weighted({ absent: 2, null: 1, text: 4, number: 5, truth: 3, bytes: 1, date: 1, nan: 1 });
+    const kind = random.weighted({
+      absent: 2,
+      null: 1,
+      text: 4,
+      number: 5,
+      bigint: 1,
+      truth: 3,
+      bytes: 1,
+      date: 1,
+      nan: 1,
+    });
     if (kind === 'null') values.push([name, null]);
     if (kind === 'text') values.push([name, random.pick(TEXTS)]);
     if (kind === 'number') values.push([name, random.pick(NUMBERS)]);
+    if (kind === 'bigint') values.push([name, BigInt(random.below(3))]);
     if (kind === 'truth') values.push([name, random.chance(0.5)]);
     if (kind === 'bytes') values.push([name, Buffer.from('a')]);
     if (kind === 'date') values.push([name, new Date(random.below(3))]);
@@ -177,12 +190,14 @@ function randomCondition(random: Prng, depth: number): Node {
   }
 }
 
-type Scalar = string | number | bigint | boolean | 'opaque' | undefined;
-
-/** What the node is; undefined for unknown, `{}`-like values (bytes, NaN) as a symbol. */
+/** Stands for values that compare with nothing: bytes, not-a-number. */
 const STRANGE = Symbol('strange');
+/** Undefined: unknown, or not there. */
+type Scalar = string | number | bigint | boolean | undefined | typeof STRANGE;
 
-export function interpret(node: Node, values: Values): Scalar | typeof STRANGE {
+/** What the node is for a message with these values. */
+
+export function interpret(node: Node, values: Values): Scalar {
   const value = (child: Node) => interpret(child, values);
   switch (node.kind) {
     case 'name':
@@ -243,7 +258,7 @@ function either(a: Truth, b: Truth): Truth {
   return opposite(both(opposite(a), opposite(b)));
 }
 
-function plain(value: HubValue | undefined): Scalar | typeof STRANGE {
+function plain(value: HubValue | undefined): Scalar {
   if (value === null || value === undefined) return undefined;
   if (value instanceof Date) return value.getTime();
   if (typeof value === 'object' || Number.isNaN(value)) return STRANGE;
@@ -267,7 +282,7 @@ function compare(operator: string, a: unknown, b: unknown): Truth {
     };
     return orders[operator];
   }
-  if (typeof a !== typeof b) return undefined;
+  if (typeof a !== typeof b || (operator !== '=' && operator !== '<>')) return undefined;
   return operator === '=' ? a === b : a !== b;
 }
 
@@ -291,14 +306,14 @@ function arithmetic(operator: string, a: unknown, b: unknown): number | bigint |
 }
 
 /** The definition of LIKE, by trying everything. */
-export function likeSlowly(text: readonly string[], pattern: readonly string[], escape: string | undefined): boolean {
+export function likeSlowly(text: readonly string[], pattern: readonly string[], mark: string | undefined): boolean {
   const [first, ...rest] = pattern;
   if (first === undefined) return text.length === 0;
-  if (first === escape) return text[0] === rest[0] && likeSlowly(text.slice(1), rest.slice(1), escape);
+  if (first === mark) return text[0] === rest[0] && likeSlowly(text.slice(1), rest.slice(1), mark);
   if (first === '%') {
     for (let skipped = 0; skipped <= text.length; skipped++)
-      if (likeSlowly(text.slice(skipped), rest, escape)) return true;
+      if (likeSlowly(text.slice(skipped), rest, mark)) return true;
     return false;
   }
-  return text.length > 0 && (first === '_' || first === text[0]) && likeSlowly(text.slice(1), rest, escape);
+  return text.length > 0 && (first === '_' || first === text[0]) && likeSlowly(text.slice(1), rest, mark);
 }

@@ -13,7 +13,6 @@ import {
   childrenOf,
   type Kind,
   kindOf,
-  type NameNode,
   type Node,
   type Numeric,
   type Place,
@@ -238,7 +237,7 @@ class Parser {
     const negated = this.#takeWord('NOT');
     if (!this.#takeWord('NULL')) throw this.#unexpected(negated ? 'NULL' : 'NULL or NOT NULL');
     if (operand.kind !== 'name') throw this.#mistake(at, 'IS NULL asks about a name');
-    const node = this.#node({ kind: 'null', at, operand: operand satisfies NameNode });
+    const node = this.#node({ kind: 'null', at, operand });
     return negated ? this.#node({ kind: 'not', at, operand: node }) : node;
   }
 

@@ -20,6 +20,20 @@ import type { Log } from './start.ts';
 const DELIVERIES_PER_VISIT = 256;
 const VISITS_PER_TURN_MAX = 4096;
 
+/** What has its turn when it has something to hand out. */
+export interface Dispatched {
+  /** In the list of those that wait for their turn. */
+  awake: boolean;
+  /** Hand out up to about `budget` messages. Answers true when there is more to do. */
+  dispatch(budget: number): boolean;
+}
+
+/** What holds messages until their batch is durable. */
+export interface AwaitsBatches {
+  /** A group commit ended. Answers whether later ones are awaited. */
+  becameDurable(batch: number): boolean;
+}
+
 interface Waiter {
   readonly batch: number;
   readonly done: () => void;
@@ -48,9 +62,9 @@ export class Engine implements JournalHandlers {
   failure: Error | undefined;
   onFailure: ((error: Error) => void) | undefined;
 
-  readonly #ready: Queue[] = [];
+  readonly #ready: Dispatched[] = [];
   #readyHead = 0;
-  #awaitingQueues: Queue[] = [];
+  #awaitingQueues: AwaitsBatches[] = [];
   #awaitingProducers: Producer[] = [];
   #confirmable: Producer[] = [];
   #paused = new Set<Producer>();
@@ -95,16 +109,16 @@ export class Engine implements JournalHandlers {
     this.clock.soon(this.#turn);
   }
 
-  /** A queue may have something to deliver. */
-  wake(queue: Queue): void {
+  /** A queue (or a reader of a topic) may have something to deliver. */
+  wake(queue: Dispatched): void {
     if (queue.awake) return;
     queue.awake = true;
     this.#ready.push(queue);
     this.askTurn();
   }
 
-  /** A queue holds entries that become deliverable when the open batch is durable. */
-  awaitQueue(queue: Queue): void {
+  /** A queue (or partition) holds entries that become deliverable when the open batch is durable. */
+  awaitQueue(queue: AwaitsBatches): void {
     this.#awaitingQueues.push(queue);
   }
 
@@ -182,7 +196,7 @@ export class Engine implements JournalHandlers {
     const until = this.clock.monotonic() + this.limits.sliceMs;
     const ready = this.#ready;
     for (let visits = 1; this.#readyHead < ready.length; visits++) {
-      const queue = ready[this.#readyHead++] as Queue;
+      const queue = ready[this.#readyHead++] as Dispatched;
       queue.awake = false;
       if (queue.dispatch(DELIVERIES_PER_VISIT)) this.wake(queue);
       // Reading the clock costs as much as a delivery: do it now and then. The count bounds a turn on a clock that stands.

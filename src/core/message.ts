@@ -44,6 +44,8 @@ export const FLAG_DURABLE = 1;
 export const FLAG_RETAIN = 2;
 /** Set on deliveries of a retained last value to a new subscriber. */
 export const FLAG_RETAINED = 4;
+/** A queue gave it up before: it has a death history. Set by the core. */
+export const FLAG_DIED = 8;
 
 /**
  * A view of one message: offsets into bytes it does not own. Publishers fill one and reuse it for every publish;
@@ -59,6 +61,8 @@ export class Message {
   priority = 0;
   /** Wall-clock milliseconds when the broker took it. */
   receivedAtMs = 0;
+  /** Wall-clock milliseconds when it came to the queue it is in: as it was taken, or given up by another queue. */
+  enteredAtMs = 0;
   /** Wall-clock milliseconds at which it expires; 0 = never. */
   expiresAtMs = 0;
   /** Holds head and body. */
@@ -67,6 +71,15 @@ export class Message {
   headEnd = 0;
   bodyStart = 0;
   bodyEnd = 0;
+  /** Group id, in `bytes`; empty = none. Messages of a group keep their order: on a topic they share a partition, and a
+   *  compacted topic keeps the last one of each group. */
+  groupStart = 0;
+  groupEnd = 0;
+  /** Partition the publisher wants on a topic; -1 = the broker chooses. */
+  partition = -1;
+  /** Further facts of the core's, in `bytes`. Filled by the core on delivery, empty on publish. */
+  extStart = 0;
+  extEnd = 0;
   /** Routing key in UTF-8 and its separator; see `keyOf` for the object. Filled by the core on delivery. */
   keyBytes: Buffer = EMPTY;
   keyStart = 0;

@@ -14,7 +14,7 @@ import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type Routi
 import { type Plan, planOf } from './plan.ts';
 import type { Queue } from './queue/queue.ts';
 import { PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD } from './records.ts';
-import { Template } from './stored-message.ts';
+import { GROUP_BYTES_MAX, Template } from './stored-message.ts';
 import type { Tap } from './tap.ts';
 import type { Vhost } from './vhost.ts';
 
@@ -85,6 +85,8 @@ export class Producer implements ProducerDoor {
     const length = address.template.lengthOf(message);
     if (length > this.#lengthMax)
       throw new CoreError('message-too-large', `${length} bytes; ${this.#lengthMax} are allowed`);
+    if (message.groupEnd - message.groupStart > GROUP_BYTES_MAX)
+      throw new CoreError('invalid-argument', `a group id has more than ${GROUP_BYTES_MAX} bytes`);
     if (engine.blockedBy !== undefined) engine.takeInAlarm(length);
     let plan = address.plan;
     if (plan === undefined || plan.version !== this.#vhost.router.version) plan = this.#route(address, message);

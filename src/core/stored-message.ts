@@ -16,6 +16,11 @@ const FIXED_BYTES = 24;
 const EXT_EXPIRES_AT = 1;
 /** tag, length, f64 */
 const EXT_EXPIRES_AT_BYTES = 10;
+const EXT_GROUP = 2;
+/** tag, length */
+const EXT_ENTRY_BYTES = 2;
+/** What the length of an entry can say. */
+export const GROUP_BYTES_MAX = 255;
 
 /** The constant part of the stored form, for one producer and address. */
 export class Template {
@@ -55,7 +60,7 @@ export class Template {
   lengthOf(message: Message): number {
     return (
       this.#bytes.length +
-      (message.expiresAtMs === 0 ? 0 : EXT_EXPIRES_AT_BYTES) +
+      extLength(message) +
       (message.headEnd - message.headStart) +
       (message.bodyEnd - message.bodyStart)
     );
@@ -79,12 +84,12 @@ export class Template {
     }
     copyView(this.#view, 0, bytes.length, into, at);
     let next = at + bytes.length;
-    if (message.expiresAtMs !== 0) {
-      into[at + 10] = EXT_EXPIRES_AT_BYTES;
-      into[next] = EXT_EXPIRES_AT;
-      into[next + 1] = 8;
-      into.writeDoubleLE(message.expiresAtMs, next + 2);
-      next += EXT_EXPIRES_AT_BYTES;
+    const ext = extLength(message);
+    if (ext !== 0) {
+      into[at + 10] = ext;
+      into[at + 11] = ext >>> 8;
+      writeExt(message, into, next);
+      next += ext;
     }
     copyBytes(message.bytes, message.headStart, message.headEnd, into, next);
     copyBytes(message.bytes, message.bodyStart, message.bodyEnd, into, next + headLength);
@@ -104,6 +109,25 @@ export class Template {
     message.userEnd = this.#userEnd;
     message.clientEnd = bytes.length;
   }
+}
+
+function extLength(message: Message): number {
+  const group = message.groupEnd - message.groupStart;
+  return (message.expiresAtMs === 0 ? 0 : EXT_EXPIRES_AT_BYTES) + (group === 0 ? 0 : EXT_ENTRY_BYTES + group);
+}
+
+function writeExt(message: Message, into: Buffer, at: number): void {
+  if (message.expiresAtMs !== 0) {
+    into[at] = EXT_EXPIRES_AT;
+    into[at + 1] = 8;
+    into.writeDoubleLE(message.expiresAtMs, at + 2);
+    at += EXT_EXPIRES_AT_BYTES;
+  }
+  const { groupStart, groupEnd } = message;
+  if (groupStart === groupEnd) return;
+  into[at] = EXT_GROUP;
+  into[at + 1] = groupEnd - groupStart;
+  copyBytes(message.bytes, groupStart, groupEnd, into, at + EXT_ENTRY_BYTES);
 }
 
 /** Make `message` a view of the stored form `bytes[at, end)`. `id` is left to the caller. */
@@ -130,7 +154,10 @@ export function readStored(message: Message, bytes: Buffer, at: number, end: num
   next += readU16(bytes, at + 8);
   message.clientEnd = next;
   const extEnd = next + readU16(bytes, at + 10);
-  message.expiresAtMs = next === extEnd ? 0 : readExpiry(bytes, next, extEnd);
+  message.expiresAtMs = 0;
+  message.groupStart = 0;
+  message.groupEnd = 0;
+  if (next !== extEnd) readExt(message, bytes, next, extEnd);
   message.headStart = extEnd;
   next = extEnd + readU32(bytes, at + 12);
   message.headEnd = next;
@@ -138,12 +165,18 @@ export function readStored(message: Message, bytes: Buffer, at: number, end: num
   message.bodyEnd = end;
 }
 
-function readExpiry(bytes: Buffer, at: number, end: number): number {
+/** Entries with tags of later versions are skipped. */
+function readExt(message: Message, bytes: Buffer, at: number, end: number): void {
   while (at < end) {
-    if (bytes[at] === EXT_EXPIRES_AT) return bytes.readDoubleLE(at + 2);
-    at += 2 + (bytes[at + 1] as number);
+    const length = bytes[at + 1] as number;
+    const value = at + EXT_ENTRY_BYTES;
+    if (bytes[at] === EXT_EXPIRES_AT) message.expiresAtMs = bytes.readDoubleLE(value);
+    else if (bytes[at] === EXT_GROUP) {
+      message.groupStart = value;
+      message.groupEnd = value + length;
+    }
+    at = value + length;
   }
-  return 0;
 }
 
 /** The routing key of a stored message, as an object of its own. */

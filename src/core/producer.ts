@@ -110,7 +110,8 @@ export class Producer implements ProducerDoor {
   #route(target: Target, message: Message): Plan {
     const exchange = this.#exchange(target.resolved.name);
     target.resolved = exchange;
-    const plan = planOf(this.#vhost.router.route(exchange, target.key, () => this.#headersOf(target, message)));
+    const headers = () => this.#headersOf(target, message);
+    const plan = planOf(this.#vhost.router.route(exchange, target.key, headers, this.#engine.now()));
     target.plan = plan;
     return plan;
   }

@@ -10,12 +10,15 @@ import { TRANSIENT_BODY } from './bodies.ts';
 import type { Clock } from './clock.ts';
 import { CoreError } from './errors.ts';
 import type { Exchange, RetainedValue } from './exchange-entity.ts';
+import { bindingFilter, NO_FILTER_LIMITS } from './filter/binding.ts';
 import { RoutingKey as Key, type RoutingKey } from './message.ts';
 import type { Queue } from './queue/queue.ts';
 import { readBinding, readExchange, readQueue, writeBinding, writeExchange, writeQueue } from './records.ts';
 import { ChunkReader } from './slab/chunk-reader.ts';
 import type { PageSnapshot } from './slab/page-store.ts';
 import { TlvReader, TlvWriter } from './tlv.ts';
+import { TOPIC_OBJECT } from './topic/records.ts';
+import { type TopicMoment, Topics } from './topic/topics.ts';
 import type { Topology } from './topology.ts';
 import { type Binding, survives, type Vhost } from './vhost.ts';
 
@@ -33,6 +36,7 @@ interface Moment {
   readonly vhosts: readonly Vhost[];
   readonly exchanges: readonly [Vhost, Exchange][];
   readonly queues: readonly Queue[];
+  readonly topics: readonly TopicMoment[];
   readonly bindings: readonly Binding[];
   readonly retained: readonly [Exchange, RoutingKey, RetainedValue][];
 }
@@ -54,7 +58,8 @@ function momentOf(topology: Topology): Moment {
     }
     for (const queue of vhost.queues.values()) if (queue.logged) queues.push(queue);
   }
-  return { lastId: topology.lastId, vhosts, exchanges, queues, bindings, retained };
+  const topics = topology.topics.moment();
+  return { lastId: topology.lastId, vhosts, exchanges, queues, topics, bindings, retained };
 }
 
 /** Encode the objects one by one; the caller looks at the writer after each. */
@@ -69,6 +74,7 @@ function* encode(moment: Moment, out: TlvWriter): Generator<void, void, undefine
     out.u8(OBJECT.queue).u32(queue.ring.row);
     yield writeQueue(out, queue.id, queue.vhost.id, queue.name, queue.settings);
   }
+  for (const topic of moment.topics) yield Topics.encode(topic, out);
   for (const binding of moment.bindings) yield writeBinding(out.u8(OBJECT.binding), binding);
   for (const [exchange, key, value] of moment.retained) {
     yield void out.u8(OBJECT.retained).u32(exchange.id).u32(value.row).u8(key.separator).text(key.text);
@@ -172,6 +178,9 @@ function readObject(topology: Topology, from: TlvReader): void {
     case OBJECT.queue:
       addStoredQueue(topology, from, from.u32());
       break;
+    case TOPIC_OBJECT:
+      topology.topics.load(from);
+      break;
     case OBJECT.binding:
       bindStored(topology, from);
       break;
@@ -210,11 +219,12 @@ export function bindStored(topology: Topology, from: TlvReader): void {
   const vhost = topology.homes.get(binding.sourceId);
   if (source === undefined || vhost === undefined) return;
   const { pattern, kind } = binding;
+  const filter = bindingFilter(binding.arguments, NO_FILTER_LIMITS);
   if (kind === 'queue') {
     const target = topology.queuesById.get(binding.targetId);
-    if (target !== undefined) vhost.router.bind(source, { kind, target }, pattern, binding.arguments);
+    if (target !== undefined) vhost.router.bind(source, { kind, target }, pattern, binding.arguments, filter);
   } else {
     const target = topology.exchangesById.get(binding.targetId);
-    if (target !== undefined) vhost.router.bind(source, { kind, target }, pattern, binding.arguments);
+    if (target !== undefined) vhost.router.bind(source, { kind, target }, pattern, binding.arguments, filter);
   }
 }

@@ -1,5 +1,6 @@
 import type { Arguments } from '../door.ts';
 import { CoreError } from '../errors.ts';
+import { FILTER_ARGUMENT, FILTER_TAGS_ARGUMENT } from '../filter/binding.ts';
 import type { HubProperties, HubValue, RoutingKey } from '../message.ts';
 import type { Bound, ExchangeKind, HeaderSource } from './exchange.ts';
 
@@ -21,6 +22,8 @@ const MODES: ReadonlyMap<HubValue, { every: boolean; withX: boolean }> = new Map
 ]);
 
 const MODE_ARGUMENT = 'x-match';
+/** Arguments that name no header, in any mode. */
+const NO_HEADER: ReadonlySet<string> = new Set([MODE_ARGUMENT, FILTER_ARGUMENT, FILTER_TAGS_ARGUMENT]);
 const NO_HEADERS: Headers = new Map();
 
 /**
@@ -65,7 +68,7 @@ function conditionOf(args: Arguments): Condition {
     throw new CoreError('invalid-argument', `${MODE_ARGUMENT} must be one of ${[...MODES.keys()].join(', ')}`);
   }
   const wanted = Object.entries(args).filter(
-    ([name]) => name !== MODE_ARGUMENT && (mode.withX || !name.startsWith('x-')),
+    ([name]) => !NO_HEADER.has(name) && (mode.withX || !name.startsWith('x-')),
   );
   return { every: mode.every, wanted };
 }

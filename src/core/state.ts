@@ -17,8 +17,6 @@ import { readBinding, readExchange, readQueue, writeBinding, writeExchange, writ
 import { ChunkReader } from './slab/chunk-reader.ts';
 import type { PageSnapshot } from './slab/page-store.ts';
 import { TlvReader, TlvWriter } from './tlv.ts';
-import { TOPIC_OBJECT } from './topic/records.ts';
-import { type TopicMoment, Topics } from './topic/topics.ts';
 import type { Topology } from './topology.ts';
 import { type Binding, survives, type Vhost } from './vhost.ts';
 
@@ -36,7 +34,6 @@ interface Moment {
   readonly vhosts: readonly Vhost[];
   readonly exchanges: readonly [Vhost, Exchange][];
   readonly queues: readonly Queue[];
-  readonly topics: readonly TopicMoment[];
   readonly bindings: readonly Binding[];
   readonly retained: readonly [Exchange, RoutingKey, RetainedValue][];
 }
@@ -58,8 +55,7 @@ function momentOf(topology: Topology): Moment {
     }
     for (const queue of vhost.queues.values()) if (queue.logged) queues.push(queue);
   }
-  const topics = topology.topics.moment();
-  return { lastId: topology.lastId, vhosts, exchanges, queues, topics, bindings, retained };
+  return { lastId: topology.lastId, vhosts, exchanges, queues, bindings, retained };
 }
 
 /** Encode the objects one by one; the caller looks at the writer after each. */
@@ -74,7 +70,6 @@ function* encode(moment: Moment, out: TlvWriter): Generator<void, void, undefine
     out.u8(OBJECT.queue).u32(queue.ring.row);
     yield writeQueue(out, queue.id, queue.vhost.id, queue.name, queue.settings);
   }
-  for (const topic of moment.topics) yield Topics.encode(topic, out);
   for (const binding of moment.bindings) yield writeBinding(out.u8(OBJECT.binding), binding);
   for (const [exchange, key, value] of moment.retained) {
     yield void out.u8(OBJECT.retained).u32(exchange.id).u32(value.row).u8(key.separator).text(key.text);
@@ -177,9 +172,6 @@ function readObject(topology: Topology, from: TlvReader): void {
       break;
     case OBJECT.queue:
       addStoredQueue(topology, from, from.u32());
-      break;
-    case TOPIC_OBJECT:
-      topology.topics.load(from);
       break;
     case OBJECT.binding:
       bindStored(topology, from);

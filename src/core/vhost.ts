@@ -13,12 +13,11 @@ import type { Pattern } from './message.ts';
 import type { Queue } from './queue/queue.ts';
 import { RECORD, writeBinding, writeExchange, writeQueue } from './records.ts';
 import type { Tap } from './tap.ts';
-import type { Topic } from './topic/topic.ts';
 import { TlvWriter } from './tlv.ts';
 import type { Topology } from './topology.ts';
 
-export type Binding = RouterBinding<Queue, Topic, Tap, Exchange>;
-export type Destination = RouterDestination<Queue, Topic, Tap, Exchange>;
+export type Binding = RouterBinding<Queue, Tap, Exchange>;
+export type Destination = RouterDestination<Queue, Tap, Exchange>;
 
 const record = new TlvWriter();
 
@@ -27,10 +26,8 @@ export class Vhost {
   readonly topology: Topology;
   readonly id: number;
   readonly name: string;
-  readonly router: Router<Queue, Topic, Tap, Exchange>;
+  readonly router: Router<Queue, Tap, Exchange>;
   readonly queues = new Map<string, Queue>();
-  /** No topic has the name of a queue. */
-  readonly topics = new Map<string, Topic>();
   readonly clients = new Set<Client>();
   readonly counters = { published: 0, unroutable: 0, delivered: 0, completed: 0, dropped: 0 };
 
@@ -41,8 +38,7 @@ export class Vhost {
     this.name = name;
     const { routeCacheEntriesMax, exchangeHopsMax } = this.engine.limits;
     const findQueue = (queue: string): Queue | undefined => this.queues.get(queue);
-    const findTopic = (topic: string): Topic | undefined => this.topics.get(topic);
-    this.router = new Router({ findQueue, findTopic, routeCacheEntriesMax, exchangeHopsMax });
+    this.router = new Router({ findQueue, routeCacheEntriesMax, exchangeHopsMax });
   }
 
   /** The queue of a name, for a client. Throws `not-found`, `resource-locked` (exclusive to another client). */
@@ -102,12 +98,6 @@ export class Vhost {
     for (const binding of gone) this.unbound(binding.source);
   }
 
-  /** Delete a topic with its messages; its readers are told. */
-  deleteTopic(topic: Topic): void {
-    if (topic.deleted) return;
-    for (const binding of this.topology.topics.delete(topic)) this.unbound(binding.source);
-  }
-
   /** A subscription ended. */
   detach(queue: Queue, subscription: Parameters<Queue['detach']>[0]): void {
     if (queue.detach(subscription) && !queue.deleted) this.deleteQueue(queue);
@@ -120,7 +110,7 @@ export class Vhost {
     this.#log(RECORD.bind);
   }
 
-  unbind(source: Exchange, target: Queue | Topic | Exchange, pattern: Pattern, args: Arguments): void {
+  unbind(source: Exchange, target: Queue | Exchange, pattern: Pattern, args: Arguments): void {
     const binding = this.router.unbind(source, target, pattern, args);
     if (binding === undefined) return;
     if (survives(binding)) {

@@ -3,7 +3,7 @@
  * does a message with this key go". Answers are cached until the topology changes; asking again costs a comparison. Where
  * bindings with filters are on the way, what is cached is which filters to ask and where their answers lead.
  *
- * Generic over queue `Q`, topic `P`, tap `T` and exchange `E`, so that nothing here imports the broker's own classes.
+ * Generic over queue `Q`, tap `T` and exchange `E`, so that nothing here imports the broker's own classes.
  */
 import assert from 'node:assert/strict';
 import type { Arguments, ExchangeKindName } from '../door.ts';
@@ -15,25 +15,23 @@ import { bindingIdentity } from './pattern.ts';
 import { type Cached, Choice, Questions } from './questions.ts';
 
 /** Where a binding leads: `{ kind: 'queue', target }`, ... */
-export type Destination<Q, P, T, E> =
+export type Destination<Q, T, E> =
   | { readonly kind: 'queue'; readonly target: Q }
-  | { readonly kind: 'topic'; readonly target: P }
   | { readonly kind: 'tap'; readonly target: T }
   | { readonly kind: 'exchange'; readonly target: E };
 
-export type Binding<Q, P, T, E> = Bound &
-  Destination<Q, P, T, E> & {
+export type Binding<Q, T, E> = Bound &
+  Destination<Q, T, E> & {
     readonly source: E;
     /** What a message must pass beyond matching; undefined = nothing. */
     readonly filter: BindingFilter | undefined;
   };
 
-/** The answer: each queue, topic and tap once, however many bindings led to it. Shared and cached: do not change it. */
-export interface Route<Q, P, T> {
+/** The answer: each queue and each tap once, however many bindings led to it. Shared and cached: do not change it. */
+export interface Route<Q, T> {
   /** Valid while it equals `router.version`; -1 for a route that depends on more than the key and is good for one message only. */
   readonly version: number;
   readonly queues: readonly Q[];
-  readonly topics: readonly P[];
   readonly taps: readonly T[];
 }
 
@@ -45,20 +43,18 @@ export interface RoutedExchange {
   readonly alternate?: string | undefined;
 }
 
-export interface RouterOptions<Q, P> {
+export interface RouterOptions<Q> {
   /** The queue of a name: where the default exchange (name '') routes, by the text of the key. */
   readonly findQueue: (name: string) => Q | undefined;
-  /** The same for topics. */
-  readonly findTopic: (name: string) => P | undefined;
   readonly routeCacheEntriesMax: number;
   readonly exchangeHopsMax: number;
 }
 /** An exchange with its bindings and the routes found from it. */
-class Node<Q, P, T, E extends RoutedExchange> {
+class Node<Q, T, E extends RoutedExchange> {
   readonly exchange: E;
-  readonly index: ExchangeKind<Binding<Q, P, T, E>>;
+  readonly index: ExchangeKind<Binding<Q, T, E>>;
   /** Separator -> text of the key -> route. All of them valid: a change of topology empties the caches. */
-  readonly cache = new Map<number, Map<string, Cached<Route<Q, P, T>>>>();
+  readonly cache = new Map<number, Map<string, Cached<Route<Q, T>>>>();
   /** Objects in it. */
   cached = 0;
 
@@ -69,11 +65,10 @@ class Node<Q, P, T, E extends RoutedExchange> {
 }
 
 /** What a message found on its way. Sets, because several bindings may lead to one queue. */
-interface Finding<Q, P, T, E extends RoutedExchange> {
+interface Finding<Q, T, E extends RoutedExchange> {
   readonly queues: Set<Q>;
-  readonly topics: Set<P>;
   readonly taps: Set<T>;
-  readonly seen: Set<Node<Q, P, T, E>>;
+  readonly seen: Set<Node<Q, T, E>>;
   byHeaders: boolean;
 }
 
@@ -82,18 +77,18 @@ type Inbound<B> = B | Map<string, B>;
 
 const DEFAULT_EXCHANGE = '';
 
-export class Router<Q extends object, P extends object, T extends object, E extends RoutedExchange> {
-  readonly #options: RouterOptions<Q, P>;
-  readonly #nodes = new Map<string, Node<Q, P, T, E>>();
-  readonly #inbound = new Map<Q | P | T | E, Inbound<Binding<Q, P, T, E>>>();
+export class Router<Q extends object, T extends object, E extends RoutedExchange> {
+  readonly #options: RouterOptions<Q>;
+  readonly #nodes = new Map<string, Node<Q, T, E>>();
+  readonly #inbound = new Map<Q | T | E, Inbound<Binding<Q, T, E>>>();
   /** Those with something in their cache. */
-  readonly #caching = new Set<Node<Q, P, T, E>>();
-  readonly #matched: Binding<Q, P, T, E>[] = [];
+  readonly #caching = new Set<Node<Q, T, E>>();
+  readonly #matched: Binding<Q, T, E>[] = [];
   readonly #questions = new Questions();
   #version = 0;
   #bindings = 0;
 
-  constructor(options: RouterOptions<Q, P>) {
+  constructor(options: RouterOptions<Q>) {
     this.#options = options;
   }
 
@@ -144,7 +139,7 @@ export class Router<Q extends object, P extends object, T extends object, E exte
   }
 
   /** Take an exchange out with every binding from and to it; answers those bindings. */
-  delete(exchange: E): Binding<Q, P, T, E>[] {
+  delete(exchange: E): Binding<Q, T, E>[] {
     const node = this.#node(exchange);
     const gone = this.unbindAll(exchange);
     for (const binding of node.index.all()) {
@@ -164,15 +159,15 @@ export class Router<Q extends object, P extends object, T extends object, E exte
    */
   bind(
     source: E,
-    to: Destination<Q, P, T, E>,
+    to: Destination<Q, T, E>,
     pattern: Pattern,
     args: Arguments,
     filter?: BindingFilter,
-  ): Binding<Q, P, T, E> | undefined {
+  ): Binding<Q, T, E> | undefined {
     assert(source.name !== DEFAULT_EXCHANGE, 'the default exchange has no bindings');
     const node = this.#node(source);
     if (this.#find(source, to.target, pattern, args) !== undefined) return undefined;
-    const binding: Binding<Q, P, T, E> = { ...to, source, pattern, arguments: args, filter };
+    const binding: Binding<Q, T, E> = { ...to, source, pattern, arguments: args, filter };
     node.index.add(binding);
     this.#remember(binding);
     this.#bindings++;
@@ -181,7 +176,7 @@ export class Router<Q extends object, P extends object, T extends object, E exte
   }
 
   /** Unbind; answers the binding, or undefined when there was none. */
-  unbind(source: E, target: Q | P | T | E, pattern: Pattern, args: Arguments): Binding<Q, P, T, E> | undefined {
+  unbind(source: E, target: Q | T | E, pattern: Pattern, args: Arguments): Binding<Q, T, E> | undefined {
     const binding = this.#find(source, target, pattern, args);
     if (binding === undefined) return undefined;
     this.#forget(binding);
@@ -192,7 +187,7 @@ export class Router<Q extends object, P extends object, T extends object, E exte
   }
 
   /** Take out every binding that leads to a target (a queue or tap that goes away); answers them. */
-  unbindAll(target: Q | P | T | E): Binding<Q, P, T, E>[] {
+  unbindAll(target: Q | T | E): Binding<Q, T, E>[] {
     const gone = this.bindingsTo(target);
     if (gone.length === 0) return gone;
     for (const binding of gone) this.#node(binding.source).index.remove(binding);
@@ -203,14 +198,14 @@ export class Router<Q extends object, P extends object, T extends object, E exte
   }
 
   /** The bindings that lead to a target, for listings. */
-  bindingsTo(target: Q | P | T | E): Binding<Q, P, T, E>[] {
+  bindingsTo(target: Q | T | E): Binding<Q, T, E>[] {
     const inbound = this.#inbound.get(target);
     if (inbound === undefined) return [];
     return inbound instanceof Map ? [...inbound.values()] : [inbound];
   }
 
   /** The bindings that start at an exchange, for listings. */
-  bindingsFrom(source: E): Binding<Q, P, T, E>[] {
+  bindingsFrom(source: E): Binding<Q, T, E>[] {
     return this.#nodes.get(source.name)?.index.all() ?? [];
   }
 
@@ -220,7 +215,7 @@ export class Router<Q extends object, P extends object, T extends object, E exte
    * @param receivedAtMs wall-clock milliseconds when the broker took the message, for filters
    * @throws CoreError `not-found` when the exchange is gone
    */
-  route(exchange: E, key: RoutingKey, headers?: HeaderSource, receivedAtMs = 0): Route<Q, P, T> {
+  route(exchange: E, key: RoutingKey, headers?: HeaderSource, receivedAtMs = 0): Route<Q, T> {
     const node = this.#node(exchange);
     const known = node.cache.get(key.separator)?.get(key.text);
     if (known !== undefined && !(known instanceof Choice)) return known;
@@ -234,24 +229,18 @@ export class Router<Q extends object, P extends object, T extends object, E exte
     }
   }
 
-  #node(exchange: E): Node<Q, P, T, E> {
+  #node(exchange: E): Node<Q, T, E> {
     const node = this.#nodes.get(exchange.name);
     if (node?.exchange !== exchange) throw new CoreError('not-found', `exchange '${exchange.name}'`);
     return node;
   }
 
   /** Breadth first, so that `exchangeHopsMax` cuts the longest ways. A way back to an exchange already seen ends there. */
-  #resolve(start: Node<Q, P, T, E>, key: RoutingKey, known: Choice<Route<Q, P, T>> | undefined): Route<Q, P, T> {
-    const finding: Finding<Q, P, T, E> = {
-      queues: new Set(),
-      topics: new Set(),
-      taps: new Set(),
-      seen: new Set([start]),
-      byHeaders: false,
-    };
+  #resolve(start: Node<Q, T, E>, key: RoutingKey, known: Choice<Route<Q, T>> | undefined): Route<Q, T> {
+    const finding: Finding<Q, T, E> = { queues: new Set(), taps: new Set(), seen: new Set([start]), byHeaders: false };
     let frontier = [start];
     for (let hops = 0; frontier.length > 0 && hops <= this.#options.exchangeHopsMax; hops++) {
-      const next: Node<Q, P, T, E>[] = [];
+      const next: Node<Q, T, E>[] = [];
       for (const node of frontier) this.#visit(node, key, finding, next);
       frontier = next;
     }
@@ -262,16 +251,16 @@ export class Router<Q extends object, P extends object, T extends object, E exte
   }
 
   /** Ask one exchange, and note what its bindings lead to; where it has none that match, its alternate is next. */
-  #visit(node: Node<Q, P, T, E>, key: RoutingKey, finding: Finding<Q, P, T, E>, next: Node<Q, P, T, E>[]): void {
+  #visit(node: Node<Q, T, E>, key: RoutingKey, finding: Finding<Q, T, E>, next: Node<Q, T, E>[]): void {
     const { exchange, index } = node;
     const questions = this.#questions;
     let matches = 0;
     if (exchange.name === DEFAULT_EXCHANGE) {
       const queue = this.#options.findQueue(key.text);
-      const topic = this.#options.findTopic(key.text);
-      if (queue !== undefined) finding.queues.add(queue);
-      if (topic !== undefined) finding.topics.add(topic);
-      if (queue !== undefined || topic !== undefined) matches++;
+      if (queue !== undefined) {
+        finding.queues.add(queue);
+        matches++;
+      }
     }
     const matched = this.#matched;
     index.match(key, questions.headers, matched);
@@ -281,21 +270,20 @@ export class Router<Q extends object, P extends object, T extends object, E exte
       matches++;
       if (binding.kind === 'queue') finding.queues.add(binding.target);
       else if (binding.kind === 'tap') finding.taps.add(binding.target);
-      else if (binding.kind === 'topic') finding.topics.add(binding.target);
       else this.#goOn(binding.target.name, finding, next);
     }
     matched.length = 0;
     if (matches === 0 && exchange.alternate !== undefined) this.#goOn(exchange.alternate, finding, next);
   }
 
-  #goOn(name: string, finding: Finding<Q, P, T, E>, next: Node<Q, P, T, E>[]): void {
+  #goOn(name: string, finding: Finding<Q, T, E>, next: Node<Q, T, E>[]): void {
     const node = this.#nodes.get(name);
     if (node === undefined || finding.seen.has(node)) return;
     finding.seen.add(node);
     next.push(node);
   }
 
-  #keep(node: Node<Q, P, T, E>, key: RoutingKey, known: Choice<Route<Q, P, T>> | undefined, route: Route<Q, P, T>): void {
+  #keep(node: Node<Q, T, E>, key: RoutingKey, known: Choice<Route<Q, T>> | undefined, route: Route<Q, T>): void {
     if (node.cached >= this.#options.routeCacheEntriesMax) {
       node.cache.clear();
       node.cached = 0;
@@ -312,7 +300,7 @@ export class Router<Q extends object, P extends object, T extends object, E exte
     this.#caching.add(node);
   }
 
-  #find(source: E, target: Q | P | T | E, pattern: Pattern, args: Arguments): Binding<Q, P, T, E> | undefined {
+  #find(source: E, target: Q | T | E, pattern: Pattern, args: Arguments): Binding<Q, T, E> | undefined {
     const inbound = this.#inbound.get(target);
     if (inbound === undefined) return undefined;
     const identity = bindingIdentity(source.name, '', pattern, args);
@@ -320,7 +308,7 @@ export class Router<Q extends object, P extends object, T extends object, E exte
     return identityOf(inbound) === identity ? inbound : undefined;
   }
 
-  #remember(binding: Binding<Q, P, T, E>): void {
+  #remember(binding: Binding<Q, T, E>): void {
     const inbound = this.#inbound.get(binding.target);
     if (inbound === undefined) {
       this.#inbound.set(binding.target, binding);
@@ -335,7 +323,7 @@ export class Router<Q extends object, P extends object, T extends object, E exte
     }
   }
 
-  #forget(binding: Binding<Q, P, T, E>): void {
+  #forget(binding: Binding<Q, T, E>): void {
     const inbound = this.#inbound.get(binding.target);
     if (inbound instanceof Map) inbound.delete(identityOf(binding));
     if (inbound === binding || (inbound instanceof Map && inbound.size === 0)) this.#inbound.delete(binding.target);
@@ -343,6 +331,6 @@ export class Router<Q extends object, P extends object, T extends object, E exte
 }
 
 /** Identity among the bindings of one target. */
-function identityOf<Q, P, T, E extends RoutedExchange>(binding: Binding<Q, P, T, E>): string {
+function identityOf<Q, T, E extends RoutedExchange>(binding: Binding<Q, T, E>): string {
   return bindingIdentity(binding.source.name, '', binding.pattern, binding.arguments);
 }

@@ -166,11 +166,21 @@ export interface TapHandlers {
 }
 
 export interface Tap {
-  /** Throws `not-found`, `limit-exceeded`. Binding twice with the same pattern is one binding. */
-  bind(exchange: string, pattern: Pattern): void;
-  unbind(exchange: string, pattern: Pattern): void;
-  /** The current retained last values that match, oldest first; then `done`. Bodies may come from disk. */
-  retained(exchange: string, pattern: Pattern, each: (message: Message) => void, done: () => void): void;
+  /**
+   * Binding twice with the same pattern and arguments is one binding. Throws `not-found`, `limit-exceeded`,
+   * `invalid-argument` (arguments, among them a filter's column and reason).
+   */
+  bind(exchange: string, pattern: Pattern, args?: Arguments): void;
+  unbind(exchange: string, pattern: Pattern, args?: Arguments): void;
+  /** The current retained last values that match, oldest first, as far as the filter in `args` lets them pass; then `done`.
+   *  Bodies may come from disk. */
+  retained(
+    exchange: string,
+    pattern: Pattern,
+    each: (message: Message) => void,
+    done: () => void,
+    args?: Arguments,
+  ): void;
   /** Messages dropped because `onMessage` answered false. */
   readonly dropped: number;
   close(): void;
@@ -180,6 +190,11 @@ export interface Tap {
 
 export type ExchangeKindName = 'direct' | 'fanout' | 'topic' | 'headers';
 export type Arguments = { readonly [name: string]: HubValue };
+
+/** Binding argument of every kind of exchange: a condition that messages must meet, as text (docs/filters.md). */
+export const FILTER_ARGUMENT = 'x-filter';
+/** The same for a tag filter. With a condition beside it, both must let a message pass. */
+export const FILTER_TAGS_ARGUMENT = 'x-filter-tags';
 
 export interface ExchangeSettings {
   kind: ExchangeKindName;

@@ -1,10 +1,12 @@
 /** A volatile subscriber: it sees messages as they are published, and nothing is stored for it. */
 import type { Client } from './client.ts';
-import type { Tap as TapDoor, TapHandlers } from './door.ts';
+import type { Arguments, Tap as TapDoor, TapHandlers } from './door.ts';
 import { CoreError } from './errors.ts';
 import type { Exchange, RetainedValue } from './exchange-entity.ts';
+import { type BindingFilter, bindingFilter } from './filter/binding.ts';
+import { hubSource } from './filter/source.ts';
 import type { BodyRef } from './journal/journal.ts';
-import { FLAG_RETAINED, type Message, type Pattern } from './message.ts';
+import { exchangeName, FLAG_RETAINED, keyText, type Message, type Pattern } from './message.ts';
 import { ARENA_SEGMENT } from './slab/arena.ts';
 import { readStored } from './stored-message.ts';
 
@@ -12,7 +14,7 @@ import { readStored } from './stored-message.ts';
 const RETAINED_PER_TURN = 256;
 const RETAINED_BYTES_PER_READ = 1024 * 1024;
 
-const NO_ARGUMENTS = Object.freeze({});
+const NO_ARGUMENTS: Arguments = Object.freeze({});
 
 export class Tap implements TapDoor {
   dropped = 0;
@@ -36,7 +38,7 @@ export class Tap implements TapDoor {
     }
   }
 
-  bind(exchange: string, pattern: Pattern): void {
+  bind(exchange: string, pattern: Pattern, args: Arguments = NO_ARGUMENTS): void {
     if (this.#closed) return;
     const { home, engine } = this.#client;
     if (home.router.bindings >= engine.limits.bindingsPerVhostMax) {
@@ -45,14 +47,15 @@ export class Tap implements TapDoor {
         `${engine.limits.bindingsPerVhostMax} bindings in virtual host '${home.name}'`,
       );
     }
-    home.router.bind(this.#exchange(exchange), { kind: 'tap', target: this }, pattern, NO_ARGUMENTS);
+    const filter = bindingFilter(args, engine.limits);
+    home.router.bind(this.#exchange(exchange), { kind: 'tap', target: this }, pattern, args, filter);
   }
 
-  unbind(exchange: string, pattern: Pattern): void {
+  unbind(exchange: string, pattern: Pattern, args: Arguments = NO_ARGUMENTS): void {
     const { home } = this.#client;
     const source = home.router.get(exchange);
     if (source === undefined) return;
-    if (home.router.unbind(source, this, pattern, NO_ARGUMENTS) !== undefined) home.unbound(source);
+    if (home.router.unbind(source, this, pattern, args) !== undefined) home.unbound(source);
   }
 
   #exchange(name: string): Exchange {
@@ -63,15 +66,35 @@ export class Tap implements TapDoor {
     return exchange;
   }
 
-  retained(exchange: string, pattern: Pattern, each: (message: Message) => void, done: () => void): void {
+  retained(
+    exchange: string,
+    pattern: Pattern,
+    each: (message: Message) => void,
+    done: () => void,
+    args: Arguments = NO_ARGUMENTS,
+  ): void {
     const { engine } = this.#client;
+    const filter = bindingFilter(args, engine.limits);
+    const wanted = filter === undefined ? each : this.#passing(filter, each);
     const values = this.#exchange(exchange)
       .retained(pattern)
       .map((entry) => entry.value);
     // The bodies are ours until they were shown: their last value may be replaced meanwhile.
     for (const { row, info } of values) engine.bodies.table(info).addRef(row, 1);
     if (values.length === 0) done();
-    else this.#show(values, 0, each, done);
+    else this.#show(values, 0, wanted, done);
+  }
+
+  /** `each`, for messages that a filter lets pass. */
+  #passing(filter: BindingFilter, each: (message: Message) => void): (message: Message) => void {
+    const { formats } = this.#client.engine;
+    return (message) => {
+      const { receivedAtMs } = message;
+      const facts = { key: keyText(message), exchange: exchangeName(message), receivedAtMs };
+      const hub = formats[message.format]?.toHub(message);
+      const source = hubSource(hub ?? { durable: message.durable, annotations: new Map(), application: [] }, facts);
+      if (filter.matches(source)) each(message);
+    };
   }
 
   /** Show `values` from `at` on, those in memory at once, the others after reading them. */

@@ -23,6 +23,10 @@ export interface SubscribeFrame {
   exchange?: string;
   /** For `topic`: send the retained last values first. Default true. */
   retained?: boolean;
+  /** For `topic`: a condition that messages must meet. */
+  filter?: string;
+  /** For `topic`: the tags that messages must have one of. */
+  tags?: string;
   queue?: string;
   /** For `queue`: how many deliveries may be unsettled at a time. */
   credit?: number;
@@ -111,6 +115,8 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
           topic: { type: 'string', minLength: 1, maxLength: 65_535 },
           exchange: name,
           retained: { type: 'boolean' },
+          filter: { type: 'string' },
+          tags: { type: 'string' },
           queue: name,
           credit: { type: 'integer', minimum: 0, maximum: CREDIT_MAX },
         },
@@ -118,7 +124,7 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
       ),
       oneOf: [{ required: ['topic'] }, { required: ['queue'] }],
       dependencies: {
-        queue: { properties: { exchange: false, retained: false } },
+        queue: { properties: { exchange: false, retained: false, filter: false, tags: false } },
         topic: { properties: { credit: false } },
       },
     },

@@ -1,10 +1,13 @@
 /** A JSON WebSocket from its first frame to its end (docs/protocols/websocket.md). Knows frames, not sockets. */
 import {
+  type Arguments,
   type Broker,
   type Client,
   type Clock,
   CoreError,
   type ErrorCode,
+  FILTER_ARGUMENT,
+  FILTER_TAGS_ARGUMENT,
   type Limits,
   parsePattern,
   type SettleOp,
@@ -247,12 +250,12 @@ export class JsonSession {
     const topic = frame.topic ?? '';
     checkText(topic, 'the topic');
     const pattern = parsePattern(topic, SLASH, '+', '#', { hidesDollar: true, strict: true, limits });
-    const exchange = frame.exchange ?? TOPIC_EXCHANGE;
-    const tap = new TapSubscription(host, id, exchange, pattern);
+    const binding = { exchange: frame.exchange ?? TOPIC_EXCHANGE, pattern, args: filtersOf(frame) };
+    const tap = new TapSubscription(host, id, binding);
     this.#subscriptions.set(id, tap);
     // Answered before the retained values: the client knows then what the messages are.
     this.#ok(id);
-    if (frame.retained !== false) tap.sendRetained(exchange, pattern, () => {});
+    if (frame.retained !== false) tap.sendRetained(binding, () => {});
   }
 
   #subscription(id: FrameId): JsonSubscription {
@@ -330,4 +333,12 @@ export class JsonSession {
       this.#output.destroy();
     }
   }
+}
+
+/** The filters of a subscription to topics, as binding arguments. */
+function filtersOf({ filter, tags }: SubscribeFrame): Arguments {
+  return {
+    ...(filter === undefined ? {} : { [FILTER_ARGUMENT]: filter }),
+    ...(tags === undefined ? {} : { [FILTER_TAGS_ARGUMENT]: tags }),
+  };
 }

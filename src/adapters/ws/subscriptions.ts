@@ -1,5 +1,6 @@
 /** The two kinds of subscription of a JSON WebSocket: a tap on topics (at most once) and a queue (acknowledged). */
 import type {
+  Arguments,
   Client,
   DeliveryBatch,
   ErrorCode,
@@ -14,6 +15,13 @@ import { CoreError } from '../../core/index.ts';
 import type { FrameId } from './frames.ts';
 import type { MessageFrames } from './message-frames.ts';
 import type { WsOutput } from './output.ts';
+
+/** The messages a tap is to see: `args` may hold filters. */
+export interface TapBinding {
+  readonly exchange: string;
+  readonly pattern: Pattern;
+  readonly args: Arguments;
+}
 
 /** What both kinds need of their session. */
 export interface SubscriptionHost {
@@ -39,15 +47,15 @@ export class TapSubscription implements JsonSubscription {
   readonly #tap: Tap;
   #dropped = 0;
 
-  /** Throws `not-found`, `limit-exceeded`. */
-  constructor(host: SubscriptionHost, id: FrameId, exchange: string, pattern: Pattern) {
+  /** Throws `not-found`, `limit-exceeded`, `invalid-argument` (a filter). */
+  constructor(host: SubscriptionHost, id: FrameId, binding: TapBinding) {
     this.#host = host;
     const sub = JSON.stringify(id);
     this.#prefix = `{"op":"message","sub":${sub},`;
     this.#droppedPrefix = `{"op":"dropped","sub":${sub},"count":`;
     this.#tap = host.client.tap({ onMessage: (message) => this.#onMessage(message) });
     try {
-      this.#tap.bind(exchange, pattern);
+      this.#tap.bind(binding.exchange, binding.pattern, binding.args);
     } catch (error) {
       this.#tap.close();
       throw error;
@@ -55,8 +63,8 @@ export class TapSubscription implements JsonSubscription {
   }
 
   /** Send the retained last values that match, then call `done`. */
-  sendRetained(exchange: string, pattern: Pattern, done: () => void): void {
-    this.#tap.retained(exchange, pattern, (message) => void this.#onMessage(message), done);
+  sendRetained({ exchange, pattern, args }: TapBinding, done: () => void): void {
+    this.#tap.retained(exchange, pattern, (message) => void this.#onMessage(message), done, args);
   }
 
   onRoom(): void {

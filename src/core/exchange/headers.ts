@@ -1,6 +1,5 @@
-import type { Arguments } from '../door.ts';
+import { type Arguments, FILTER_ARGUMENT, FILTER_TAGS_ARGUMENT } from '../door.ts';
 import { CoreError } from '../errors.ts';
-import { FILTER_ARGUMENT, FILTER_TAGS_ARGUMENT } from '../filter/binding.ts';
 import type { HubProperties, HubValue, RoutingKey } from '../message.ts';
 import type { Bound, ExchangeKind, HeaderSource } from './exchange.ts';
 

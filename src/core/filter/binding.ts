@@ -1,13 +1,8 @@
 /** The filter of a binding: what its arguments ask of a message beyond its key (docs/filters.md "Where filters apply"). */
-import type { Arguments } from '../door.ts';
+import { type Arguments, FILTER_ARGUMENT, FILTER_TAGS_ARGUMENT } from '../door.ts';
 import { CoreError } from '../errors.ts';
 import { compileFilter, EveryMessage, type Filter, type FilterLimits, type FilterSource } from './filter.ts';
 import { tagFilter } from './tags.ts';
-
-/** Binding argument: a condition, as text. */
-export const FILTER_ARGUMENT = 'x-filter';
-/** Binding argument: a tag filter, as text. With a condition beside it, both must let a message pass. */
-export const FILTER_TAGS_ARGUMENT = 'x-filter-tags';
 
 /** What was accepted once stays accepted, whatever the limits are when it is read back. */
 export const NO_FILTER_LIMITS: FilterLimits = {

@@ -9,6 +9,7 @@ import {
   CoreError,
   clientId,
   exchangeName,
+  FLAG_DIED,
   FLAG_DURABLE,
   FLAG_RETAIN,
   FLAG_RETAINED,
@@ -170,13 +171,13 @@ function setField<K extends HubField>(hub: HubProperties, field: K, value: HubVa
 
 /** The text of `properties` and `headers` members of a message, without braces; empty when it has none. */
 function headJson(broker: Broker, message: Message): string {
-  if (message.headEnd === message.headStart) return '';
+  const died = (message.flags & FLAG_DIED) !== 0;
+  if (message.headEnd === message.headStart && !died) return '';
   // Our own head is JSON already: everything between its braces.
-  if (message.format === JSON_FORMAT.id) {
+  if (message.format === JSON_FORMAT.id && !died) {
     return message.bytes.toString('utf8', message.headStart + 1, message.headEnd - 1);
   }
-  const hub = broker.format(message.format)?.toHub(message);
-  return hub === undefined ? '' : hubJson(hub);
+  return hubJson(broker.hub(message));
 }
 
 function hubJson(hub: HubProperties): string {
@@ -238,13 +239,6 @@ export function messageJsonTail(broker: Broker, message: Message): string {
 /** A message as the text of a JSON object. */
 export function messageJson(broker: Broker, message: Message): string {
   return `{${messageJsonTail(broker, message)}`;
-}
-
-/** The hub form of a message, whatever wrote it; without properties when its format is unknown. */
-export function hubOf(broker: Broker, message: Message): HubProperties {
-  const format = broker.format(message.format);
-  if (format !== undefined) return format.toHub(message);
-  return { durable: message.durable, annotations: new Map(), application: [] };
 }
 
 /** Refuse text that would not survive UTF-8 (half of a surrogate pair) or holds a NUL. */

@@ -311,6 +311,7 @@ function checkSameQueue(known: Queue, wanted: QueueSettings): void {
 
 function queueInfo(queue: Queue): QueueInfo {
   const { name, settings, ready, unsettled, bytes, published, delivered, redelivered, completed, consumers } = queue;
+  const { deadLettered, dropped } = queue;
   return {
     name,
     ...settings,
@@ -322,6 +323,8 @@ function queueInfo(queue: Queue): QueueInfo {
     delivered,
     redelivered,
     completed,
+    deadLettered,
+    dropped,
   };
 }
 

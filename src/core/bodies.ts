@@ -49,19 +49,30 @@ export class Bodies {
   /** Keep a body that need not survive, for `refs` entries. Answers the row in the transient table. */
   addTransient(template: Template, message: Message, receivedAtMs: number, refs: number): number {
     const length = template.lengthOf(message);
-    const arena = this.arena;
+    if (this.#full(length)) return this.#spill(template, message, receivedAtMs, refs, length);
+    const at = this.#allocate(length);
+    const { segment } = this.arena;
+    template.write(message, receivedAtMs, this.arena.bytes(segment), at);
+    return this.transient.add(segment, at, length, refs, 0);
+  }
+
+  /** Whether a body must go to the journal instead. */
+  #full(length: number): boolean {
+    const { arena } = this;
     // Chunks that few old bodies hold on to count twice as mildly as live bytes, and are bounded all the same.
-    const full = arena.liveBytes + length > this.#bytesMax || arena.heldBytes > this.#bytesMax * 2;
-    if (full) return this.#spill(template, message, receivedAtMs, refs, length);
+    return arena.liveBytes + length > this.#bytesMax || arena.heldBytes > this.#bytesMax * 2;
+  }
+
+  /** Room in the arena for a body, behind a serial number for it. Answers its offset in the arena's segment. */
+  #allocate(length: number): number {
+    const { arena } = this;
     arena.allocate(length + SERIAL_BYTES);
-    const segment = arena.segment;
-    const offset = arena.offset;
-    const bytes = arena.bytes(segment);
+    const { offset } = arena;
+    const bytes = arena.bytes(arena.segment);
     const serial = ++this.#serial;
     writeU32(bytes, offset, serial);
     writeU32(bytes, offset + 4, Math.floor(serial / 0x1_0000_0000));
-    template.write(message, receivedAtMs, bytes, offset + SERIAL_BYTES);
-    return this.transient.add(segment, offset + SERIAL_BYTES, length, refs, 0);
+    return offset + SERIAL_BYTES;
   }
 
   #spill(template: Template, message: Message, receivedAtMs: number, refs: number, length: number): number {
@@ -69,6 +80,19 @@ export class Bodies {
     const at = journal.append(RECORD.spill, length);
     template.write(message, receivedAtMs, journal.bytes, at);
     return this.transient.add(journal.segment, journal.offset, length, refs, 0);
+  }
+
+  /** Keep a body in its stored form that need not survive, for `refs` entries. Answers the row in the transient table. */
+  keepTransient(stored: Buffer, refs: number): number {
+    const { length } = stored;
+    if (this.#full(length)) {
+      const at = this.journal.append(RECORD.spill, length);
+      stored.copy(this.journal.bytes, at);
+      return this.transient.add(this.journal.segment, this.journal.offset, length, refs, 0);
+    }
+    const at = this.#allocate(length);
+    stored.copy(this.arena.bytes(this.arena.segment), at);
+    return this.transient.add(this.arena.segment, at, length, refs, 0);
   }
 
   table(info: number): BodyTable {

@@ -4,7 +4,8 @@ import { Client } from './client.ts';
 import type { Broker as BrokerDoor, Client as ClientDoor, ClientHandlers, Identity } from './door.ts';
 import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
-import type { Format } from './message.ts';
+import { hubOf } from './hub.ts';
+import type { Format, HubProperties, Message } from './message.ts';
 import type { Topology } from './topology.ts';
 
 export class Broker implements BrokerDoor {
@@ -39,6 +40,10 @@ export class Broker implements BrokerDoor {
 
   format(id: number): Format | undefined {
     return this.#engine.formats[id];
+  }
+
+  hub(message: Message): HubProperties {
+    return hubOf(this.#engine.formats, message);
   }
 
   client(vhost: string, identity: Identity, handlers: ClientHandlers): ClientDoor {

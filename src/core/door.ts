@@ -8,7 +8,7 @@
  * - Errors of the peer are `CoreError`s: thrown by synchronous calls, rejected by promises.
  */
 import type { ErrorCode } from './errors.ts';
-import type { Format, HubValue, Message, Pattern, RoutingKey } from './message.ts';
+import type { Format, HubProperties, HubValue, Message, Pattern, RoutingKey } from './message.ts';
 
 /** Who is on the other side of a connection. Shown in listings; `user` and `clientId` are stored with each message. */
 export interface Identity {
@@ -36,6 +36,9 @@ export interface Broker {
   registerFormat(format: Format): void;
   /** The format of an id; undefined when no adapter registered it. */
   format(id: number): Format | undefined;
+  /** Properties and annotations of a message in the hub form, whatever wrote it: its own, and what the core knows besides
+   *  (its death history). */
+  hub(message: Message): HubProperties;
   /** Enter a virtual host. Throws `not-found`, `connection-limit`, `stopping`. */
   client(vhost: string, identity: Identity, handlers: ClientHandlers): Client;
   readonly admin: Admin;
@@ -43,7 +46,7 @@ export interface Broker {
   readonly blockedBy: string | undefined;
 }
 
-/** One connection's presence in a virtual host. Owns its producers, subscriptions, taps and exclusive queues. */
+/** One connection's presence in a virtual host. Owns its producers, subscriptions, readers, taps and exclusive queues. */
 export interface Client {
   readonly identity: Identity;
   readonly vhost: string;
@@ -238,6 +241,9 @@ export interface QueueInfo extends QueueSettings {
   delivered: number;
   redelivered: number;
   completed: number;
+  /** Given up (rejected, expired, ...): handed on to the dead letter exchange, or deleted. */
+  deadLettered: number;
+  dropped: number;
 }
 
 export interface ExchangeInfo extends ExchangeSettings {

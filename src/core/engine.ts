@@ -60,6 +60,8 @@ export class Engine implements JournalHandlers {
   blockedBy: string | undefined;
   /** Set when the journal stopped: nothing more is promised to anybody. */
   failure: Error | undefined;
+  /** The broker has closed: timers that still come find nothing to do. */
+  closed = false;
   onFailure: ((error: Error) => void) | undefined;
 
   readonly #ready: Dispatched[] = [];
@@ -180,7 +182,7 @@ export class Engine implements JournalHandlers {
   readonly #turn = (): void => {
     this.#turnAsked = false;
     this.#now = 0;
-    if (this.failure !== undefined) return;
+    if (this.failure !== undefined || this.closed) return;
     const confirmable = this.#confirmable;
     if (confirmable.length > 0) {
       this.#confirmable = [];

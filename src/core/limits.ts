@@ -29,6 +29,7 @@ export const LIMITS = {
   filterNodesMax: [1_000, 'names, values and operators of a filter, values of IN lists included'],
   filterPatternCharsMax: [256, 'characters of a LIKE pattern'],
   exchangeHopsMax: [16, 'exchange-to-exchange bindings a message may pass'],
+  deadLetterRetryMs: [10_000, 'milliseconds until a message that its dead letter exchange led nowhere is tried again'],
   retainedPerExchangeMax: [1_000_000, 'retained last values of one exchange'],
   routeCacheEntriesMax: [100_000, 'cached routes of one exchange'],
   internedKeysPerConnectionMax: [4_096, 'routing keys one connection keeps interned'],

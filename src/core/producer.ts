@@ -10,6 +10,7 @@ import { type Address, CONFIRM, MANDATORY, type Producer as ProducerDoor, type P
 import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
 import type { Exchange } from './exchange-entity.ts';
+import { hubOf } from './hub.ts';
 import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type RoutingKey } from './message.ts';
 import { type Plan, planOf } from './plan.ts';
 import type { Queue } from './queue/queue.ts';
@@ -118,8 +119,7 @@ export class Producer implements ProducerDoor {
 
   #headersOf(target: Target, message: Message): HubProperties {
     target.template.complete(message, this.#engine.now());
-    const format = this.#engine.formats[message.format];
-    return format?.toHub(message) ?? { durable: message.durable, annotations: new Map(), application: [] };
+    return hubOf(this.#engine.formats, message);
   }
 
   #checkRetain(target: Target, message: Message): void {

@@ -29,8 +29,12 @@ export const RECORD = {
   return: 29,
   /** exchange u32, separator u8, key text: the last value of a key is gone. */
   unretain: 30,
+  /** queue u32, position f64, then as PUBLISH: that queue gave the message up, and in the same moment others have it. */
+  move: 31,
 } as const;
 
+/** Bytes of a MOVE in front of what it has in common with PUBLISH. */
+export const MOVE_HEAD_BYTES = 12;
 /** Bits in the second word of PUBLISH. */
 export const PUBLISH_RETAIN = 1;
 export const PUBLISH_TARGET_SET = 2;

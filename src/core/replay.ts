@@ -4,7 +4,7 @@ import { readU16, readU32 } from './bytes.ts';
 import type { Engine } from './engine.ts';
 import { RoutingKey } from './message.ts';
 import type { Queue } from './queue/queue.ts';
-import { PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBinding, unzigzag } from './records.ts';
+import { MOVE_HEAD_BYTES, PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBinding, unzigzag } from './records.ts';
 import { addStoredExchange, addStoredQueue, bindStored } from './state.ts';
 import { readStoredKey } from './stored-message.ts';
 import { TlvReader } from './tlv.ts';
@@ -27,6 +27,12 @@ export class Replay {
       case RECORD.publish:
         this.#publish(bytes, start, end, segment, offset);
         break;
+      case RECORD.move: {
+        const position = bytes.readDoubleLE(start + 4);
+        this.#topology.queuesById.get(readU32(bytes, start))?.replaySettle(position, position + 1);
+        this.#publish(bytes, start + MOVE_HEAD_BYTES, end, segment, offset + MOVE_HEAD_BYTES);
+        break;
+      }
       case RECORD.settle:
         this.#settle(new TlvReader(bytes, start, end));
         break;

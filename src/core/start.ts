@@ -72,6 +72,7 @@ export async function startBroker(
   for (const queue of topology.queuesById.values()) queue.recovered();
   const journal = await recovery.open(engine);
   engine.attach(journal);
+  for (const queue of topology.queuesById.values()) queue.resume();
   const broker = new Broker(topology);
   if (!topology.vhosts.has(DEFAULT_VHOST)) await broker.admin.createVhost(DEFAULT_VHOST);
   const checkpointer = new Checkpointer(topology);
@@ -83,7 +84,9 @@ export async function startBroker(
     broker.stop();
     alarm.stop();
     await checkpointer.stop();
+    for (const queue of topology.queuesById.values()) queue.logAllGivenUp();
     engine.flushSettlements();
+    engine.closed = true;
     await journal.close();
   };
   return {

@@ -17,10 +17,14 @@ const EXT_EXPIRES_AT = 1;
 /** tag, length, f64 */
 const EXT_EXPIRES_AT_BYTES = 10;
 const EXT_GROUP = 2;
+/** A value of more than 255 bytes is several entries of one tag, in order. */
+export const EXT_DEATHS = 3;
+const EXT_ENTERED_AT = 4;
 /** tag, length */
 const EXT_ENTRY_BYTES = 2;
 /** What the length of an entry can say. */
-export const GROUP_BYTES_MAX = 255;
+const EXT_VALUE_BYTES_MAX = 255;
+export const GROUP_BYTES_MAX = EXT_VALUE_BYTES_MAX;
 
 /** The constant part of the stored form, for one producer and address. */
 export class Template {
@@ -154,6 +158,9 @@ export function readStored(message: Message, bytes: Buffer, at: number, end: num
   next += readU16(bytes, at + 8);
   message.clientEnd = next;
   const extEnd = next + readU16(bytes, at + 10);
+  message.extStart = next;
+  message.extEnd = extEnd;
+  message.enteredAtMs = message.receivedAtMs;
   message.expiresAtMs = 0;
   message.groupStart = 0;
   message.groupEnd = 0;
@@ -171,12 +178,90 @@ function readExt(message: Message, bytes: Buffer, at: number, end: number): void
     const length = bytes[at + 1] as number;
     const value = at + EXT_ENTRY_BYTES;
     if (bytes[at] === EXT_EXPIRES_AT) message.expiresAtMs = bytes.readDoubleLE(value);
+    else if (bytes[at] === EXT_ENTERED_AT) message.enteredAtMs = bytes.readDoubleLE(value);
     else if (bytes[at] === EXT_GROUP) {
       message.groupStart = value;
       message.groupEnd = value + length;
     }
     at = value + length;
   }
+}
+
+/** The value of a tag of a stored message's `ext`; empty when it has none. */
+export function extValue(message: Message, tag: number): Buffer {
+  const { bytes, extEnd } = message;
+  const parts: Buffer[] = [];
+  for (let at = message.extStart; at < extEnd; ) {
+    const value = at + EXT_ENTRY_BYTES;
+    at = value + (bytes[at + 1] as number);
+    if (bytes[value - EXT_ENTRY_BYTES] === tag) parts.push(bytes.subarray(value, at));
+  }
+  return Buffer.concat(parts);
+}
+
+/** What changes when a queue hands a message on. */
+export interface Rewrite {
+  readonly exchange: Buffer;
+  readonly key: RoutingKey;
+  readonly flags: number;
+  readonly enteredAtMs: number;
+  /** The encoded death history. */
+  readonly deaths: Buffer;
+}
+
+/** The stored form of a message that is stored already (`message` is a view of it), with some things changed. It no longer
+ *  expires by itself. */
+export function rewrite(message: Message, changes: Rewrite): Buffer {
+  const { exchange, key } = changes;
+  const ext = rewriteExt(message, changes);
+  const publisher = message.clientEnd - message.userStart;
+  const content = message.bodyEnd - message.headStart;
+  const start = FIXED_BYTES + exchange.length + key.bytes.length;
+  const stored = Buffer.allocUnsafe(start + publisher + ext.length + content);
+  stored[0] = message.format;
+  stored[1] = changes.flags;
+  stored[2] = message.priority;
+  stored[3] = exchange.length;
+  stored.writeUInt16LE(key.bytes.length, 4);
+  stored[6] = key.separator;
+  stored[7] = message.userEnd - message.userStart;
+  stored.writeUInt16LE(message.clientEnd - message.userEnd, 8);
+  stored.writeUInt16LE(ext.length, 10);
+  writeU32(stored, 12, message.headEnd - message.headStart);
+  stored.writeDoubleLE(message.receivedAtMs, 16);
+  stored.set(exchange, FIXED_BYTES);
+  stored.set(key.bytes, FIXED_BYTES + exchange.length);
+  copyBytes(message.publisherBytes, message.userStart, message.clientEnd, stored, start);
+  stored.set(ext, start + publisher);
+  copyBytes(message.bytes, message.headStart, message.bodyEnd, stored, start + publisher + ext.length);
+  return stored;
+}
+
+/** What of `ext` goes with the message, and what is new. */
+function rewriteExt(message: Message, changes: Rewrite): Buffer {
+  const entered = Buffer.allocUnsafe(8);
+  entered.writeDoubleLE(changes.enteredAtMs);
+  const entries = [extEntry(EXT_ENTERED_AT, entered)];
+  for (let from = 0; from < changes.deaths.length; from += EXT_VALUE_BYTES_MAX) {
+    entries.push(extEntry(EXT_DEATHS, changes.deaths.subarray(from, from + EXT_VALUE_BYTES_MAX)));
+  }
+  for (let at = message.extStart; at < message.extEnd; ) {
+    const tag = message.bytes[at] as number;
+    const next = at + EXT_ENTRY_BYTES + (message.bytes[at + 1] as number);
+    const replaced = tag === EXT_EXPIRES_AT || tag === EXT_ENTERED_AT || tag === EXT_DEATHS;
+    if (!replaced) entries.push(message.bytes.subarray(at, next));
+    at = next;
+  }
+  return Buffer.concat(entries);
+}
+
+function extEntry(tag: number, value: Buffer): Buffer {
+  return Buffer.concat([Buffer.from([tag, value.length]), value]);
+}
+
+/** When the broker took a stored message: wall-clock milliseconds. */
+export function receivedAt(bytes: Buffer, at: number): number {
+  return bytes.readDoubleLE(at + 16);
 }
 
 /** The routing key of a stored message, as an object of its own. */

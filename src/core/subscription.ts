@@ -203,6 +203,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   }
 
   afterDurable(done: () => void): void {
+    this.#source.logAllGivenUp();
     if (this.#source.logged) this.#source.engine.afterDurable(done);
     else done();
   }

@@ -9,6 +9,7 @@ import {
   topicOf,
 } from '../../src/adapters/json-message.ts';
 import { hubToJson, type Json, jsonToHub, VALUE_DEPTH_MAX } from '../../src/adapters/json-value.ts';
+import { hubOf } from '../../src/core/hub.ts';
 import {
   type Broker,
   FLAG_DURABLE,
@@ -21,7 +22,9 @@ import {
 
 /** A broker that knows formats and nothing else: all that messages in JSON need. */
 function brokerWith(...formats: Format[]): Broker {
-  return { format: (id: number) => formats.find((format) => format.id === id) } as unknown as Broker;
+  const byId: Format[] = [];
+  for (const format of formats) byId[format.id] = format;
+  return { hub: (message: Message) => hubOf(byId, message) } as unknown as Broker;
 }
 
 const hubValues = fc.letrec<{ value: HubValue }>((tie) => ({

@@ -64,6 +64,8 @@ export const QUEUE = {
     delivered: count,
     redelivered: count,
     completed: count,
+    dead_lettered: count,
+    dropped: count,
   },
 } as const;
 

@@ -6,6 +6,7 @@
 
 import { TRANSIENT_BODY } from '../bodies.ts';
 import type { Client } from '../client.ts';
+import { codeOf, type DeathReason } from '../death.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
 import { RECORD, zigzag } from '../records.ts';
@@ -15,15 +16,19 @@ import type { Subscription } from '../subscription.ts';
 import { TlvWriter } from '../tlv.ts';
 import type { Vhost } from '../vhost.ts';
 import { Consumers } from './consumers.ts';
+import { DeadLetters } from './dead-letters.ts';
 import { PositionHeap } from './position-heap.ts';
 import { RangeLog } from './range-log.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { type QueueRules, readRules } from './rules.ts';
 
-// An entry's info: how often it came back, how often of these it had failed (both saturate), and TRANSIENT_BODY.
+// An entry's info: how often it came back, how often of these it had failed (both saturate), TRANSIENT_BODY, and why the
+// queue has given it up (the number of a DeathReason, 0 when it has not).
 const RETURNS_MAX = 0xffff;
 const FAILURE = 1 << 16;
 const FAILURES_MASK = 0xff << 16;
+const GIVEN_UP_SHIFT = 25;
+const GIVEN_UP_MASK = 7 << GIVEN_UP_SHIFT;
 
 /** Expired messages dropped before others have their turn. */
 const EXPIRED_PER_TAKE_MAX = 256;
@@ -54,7 +59,9 @@ export class Queue {
   delivered = 0;
   redelivered = 0;
   completed = 0;
-  /** Rejected or expired. */
+  /** Given up and handed on to the dead letter exchange. */
+  deadLettered = 0;
+  /** Given up and deleted. */
   dropped = 0;
 
   /** The next position that was never handed out is this one or a later one. */
@@ -70,6 +77,11 @@ export class Queue {
   readonly #returns = new RangeLog();
   /** Positions below this one that are still in the ring and not handed out are being purged. */
   #purging = 0;
+  readonly #deadLetters: DeadLetters | undefined;
+  /** Replay met entries that were given up and may still be here. */
+  #foundGivenUp = false;
+  /** Positions below this one may hold such entries: delivery passes over them. */
+  #givenUpBelow = 0;
 
   constructor(vhost: Vhost, id: number, name: string, settings: QueueSettings, ring: EntryRing, owner?: Client) {
     this.engine = vhost.engine;
@@ -86,11 +98,13 @@ export class Queue {
     this.#cursor = ring.head;
     this.#loggedTail = ring.tail;
     this.#readAhead = new ReadAhead(this);
+    const { deadLetter } = this.rules;
+    this.#deadLetters = deadLetter === undefined ? undefined : new DeadLetters(this, deadLetter);
   }
 
   /** Messages that are deliverable, or will be once durable. */
   get ready(): number {
-    return this.ring.count - this.unsettled - this.#purging;
+    return this.ring.count - this.unsettled - this.#purging - (this.#deadLetters?.count ?? 0);
   }
 
   // ---- In ---------------------------------------------------------------------------------------------------------
@@ -168,8 +182,17 @@ export class Queue {
     if (returned.size > 0) return returned.first;
     const limit = this.#batches.length === 0 ? this.ring.tail : (this.#batchFirst[0] as number);
     if (this.#cursor >= limit) return -1;
-    const position = this.ring.next(this.#cursor);
+    let position = this.ring.next(this.#cursor);
+    if (this.#cursor < this.#givenUpBelow) position = this.#nextKept(position);
     return position >= 0 && position < limit ? position : -1;
+  }
+
+  /** The first position from `position` on that was not given up before the restart. */
+  #nextKept(position: number): number {
+    const { ring } = this;
+    while (position >= 0 && (ring.info(position) & GIVEN_UP_MASK) !== 0) position = ring.next(position + 1);
+    this.#cursor = position < 0 ? ring.tail : position;
+    return position;
   }
 
   /** Take the next message: the engine's view shows it. Answers its position, or -1 when there is none for now. */
@@ -183,12 +206,12 @@ export class Queue {
       if (!this.#show(position, row, info)) return -1;
       if (this.#returned.size > 0) this.#returned.pop();
       else this.#cursor = position + 1;
-      this.unsettled++;
       const expiresAtMs = engine.view.expiresAtMs;
       if (expiresAtMs !== 0 && expiresAtMs <= engine.now()) {
-        this.#drop(position);
+        this.#giveUp(position, 'expired');
         continue;
       }
+      this.unsettled++;
       this.delivered++;
       if ((info & RETURNS_MAX) > 0) this.redelivered++;
       return position;
@@ -225,13 +248,13 @@ export class Queue {
   complete(position: number): void {
     this.completed++;
     this.unsettled--;
-    this.#remove(position);
+    this.takeOut(position, false);
   }
 
-  /** A delivery was rejected: it is deleted. */
+  /** A delivery was rejected. */
   discard(position: number): void {
-    // Dead-lettering comes in here: the message is still in the ring.
-    this.#drop(position);
+    this.unsettled--;
+    this.#giveUp(position, 'rejected');
   }
 
   /** A delivery goes back to its place. @param failed counted as a failed attempt */
@@ -249,21 +272,52 @@ export class Queue {
     if (this.consumers.count > 0) this.engine.wake(this);
   }
 
-  #drop(position: number): void {
-    this.dropped++;
-    this.vhost.counters.dropped++;
-    this.unsettled--;
-    this.#remove(position);
+  // ---- Giving up --------------------------------------------------------------------------------------------------
+
+  /** Part with a message that is in the ring and with nobody. */
+  #giveUp(position: number, reason: DeathReason): void {
+    if (this.#deadLetters === undefined) {
+      this.dropGivenUp(position);
+      return;
+    }
+    this.ring.setInfo(position, this.ring.info(position) | (codeOf(reason) << GIVEN_UP_SHIFT));
+    this.#deadLetters.add(position);
   }
 
-  #remove(position: number): void {
+  /** Why the message at a position was given up: a code of `reasonOf`. */
+  givenUpFor(position: number): number {
+    return (this.ring.info(position) & GIVEN_UP_MASK) >> GIVEN_UP_SHIFT;
+  }
+
+  /** Delete what was given up: nobody wants it. */
+  dropGivenUp(position: number): void {
+    this.dropped++;
+    this.vhost.counters.dropped++;
+    this.takeOut(position, false);
+  }
+
+  /** Log that a message was given up, because it stays here for now. */
+  logGivenUp(position: number): void {
+    const info = this.ring.info(position);
+    if (!this.logged || (info & TRANSIENT_BODY) !== 0) return;
+    this.#collecting();
+    this.#returns.add(position, info);
+  }
+
+  /** To be called before asking when everything settled so far is durable. */
+  logAllGivenUp(): void {
+    this.#deadLetters?.log();
+  }
+
+  /** Take an entry out. @param isLogged the journal knows of it already */
+  takeOut(position: number, isLogged: boolean): void {
     const { ring, engine } = this;
     const row = ring.body(position);
     const info = ring.info(position);
     this.bytes -= engine.bodies.table(info).length(row);
     ring.settle(position);
     engine.bodies.release(row, info);
-    if (this.logged && (info & TRANSIENT_BODY) === 0) {
+    if (!isLogged && this.logged && (info & TRANSIENT_BODY) === 0) {
       this.#collecting();
       this.#settled.add(position, 0);
     }
@@ -320,8 +374,13 @@ export class Queue {
     const { ring } = this;
     const { logged } = this.engine.bodies;
     for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
-      if ((ring.info(position) & TRANSIENT_BODY) !== 0) ring.settle(position);
-      else this.bytes += logged.length(ring.body(position));
+      const info = ring.info(position);
+      if ((info & TRANSIENT_BODY) !== 0) {
+        ring.settle(position);
+        continue;
+      }
+      this.bytes += logged.length(ring.body(position));
+      if ((info & GIVEN_UP_MASK) !== 0) this.#foundGivenUp = true;
     }
   }
 
@@ -348,6 +407,7 @@ export class Queue {
 
   replayReturn(first: number, end: number, info: number): void {
     const { ring } = this;
+    if ((info & GIVEN_UP_MASK) !== 0) this.#foundGivenUp = true;
     for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
       ring.setInfo(position, info);
     }
@@ -357,6 +417,18 @@ export class Queue {
   recovered(): void {
     this.#cursor = this.ring.head;
     this.#loggedTail = this.ring.tail;
+  }
+
+  /** The broker is open: go on with what was under way. */
+  resume(): void {
+    if (!this.#foundGivenUp) return;
+    const { ring } = this;
+    this.#givenUpBelow = ring.tail;
+    for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
+      if (this.givenUpFor(position) === 0) continue;
+      if (this.#deadLetters === undefined) this.dropGivenUp(position);
+      else this.#deadLetters.add(position);
+    }
   }
 
   // ---- Emptying ---------------------------------------------------------------------------------------------------
@@ -378,13 +450,14 @@ export class Queue {
     for (const position of returned) {
       if (this.deleted) return;
       this.#purging--;
-      this.#remove(position);
+      this.takeOut(position, false);
       if ((++done & 255) === 0) yield;
     }
     for (let position = this.ring.next(from); position >= 0 && position < to; position = this.ring.next(position + 1)) {
       if (this.deleted) return;
+      if (this.givenUpFor(position) !== 0) continue;
       this.#purging--;
-      this.#remove(position);
+      this.takeOut(position, false);
       if ((++done & 255) === 0) yield;
     }
   }

@@ -61,9 +61,11 @@ function count(field: FieldOf<number>, min: number, max: number): Read {
   };
 }
 
-function text(field: 'exchange' | 'key'): Read {
+function text(field: 'exchange' | 'key', bytesMax: number): Read {
   return (draft, value) => {
-    if (typeof value !== 'string') return 'must be text';
+    if (typeof value !== 'string' || Buffer.byteLength(value) > bytesMax) {
+      return `must be text of at most ${bytesMax} bytes`;
+    }
     draft[field] = value;
     return undefined;
   };
@@ -84,8 +86,8 @@ const ARGUMENTS: ReadonlyMap<string, Read> = new Map([
   ['x-max-length', count('maxLength', 0, Number.MAX_SAFE_INTEGER)],
   ['x-max-length-bytes', count('maxLengthBytes', 0, Number.MAX_SAFE_INTEGER)],
   ['x-overflow', choice('overflow', OVERFLOWS)],
-  ['x-dead-letter-exchange', text('exchange')],
-  ['x-dead-letter-routing-key', text('key')],
+  ['x-dead-letter-exchange', text('exchange', 255)],
+  ['x-dead-letter-routing-key', text('key', 65_535)],
   ['x-dead-letter-strategy', choice('strategy', STRATEGIES)],
   ['x-delivery-limit', count('deliveryLimit', -1, Number.MAX_SAFE_INTEGER)],
 ]);
@@ -97,9 +99,6 @@ const NOT_YET: ReadonlySet<string> = new Set([
   'x-max-length',
   'x-max-length-bytes',
   'x-overflow',
-  'x-dead-letter-exchange',
-  'x-dead-letter-routing-key',
-  'x-dead-letter-strategy',
   'x-delivery-limit',
   'x-max-priority',
   'x-single-active-consumer',

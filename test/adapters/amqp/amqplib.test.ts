@@ -59,6 +59,48 @@ t.test('every property arrives as it was sent', async (t) => {
   await connection.close();
 });
 
+t.test('dead letters: x-death and the headers of the first and the last death', async (t) => {
+  const connection = await amqplib.connect(url());
+  const channel = await connection.createConfirmChannel();
+  const dead = (await channel.assertQueue('', { exclusive: true })).queue;
+  const work = 'work-with-dead-letters';
+  await channel.assertQueue(work, { deadLetterExchange: '', deadLetterRoutingKey: dead });
+  const options = { headers: { own: 1 }, expiration: '60000', messageId: 'm', persistent: true };
+  channel.sendToQueue(work, Buffer.from('poison'), options);
+  await channel.waitForConfirms();
+  const next = (queue: string): Promise<ConsumeMessage> =>
+    new Promise((resolve) => {
+      void channel.consume(queue, (message) => {
+        if (message !== null) resolve(message);
+      });
+    });
+  channel.nack(await next(work), false, false);
+  const { content, fields, properties } = await next(dead);
+  t.equal(content.toString(), 'poison');
+  t.match(fields, { exchange: '', routingKey: dead, redelivered: false });
+  t.equal(properties.messageId, 'm');
+  t.equal(properties.expiration, undefined, 'it cannot expire twice');
+  t.match(properties.headers, {
+    own: 1,
+    'x-death': [
+      {
+        queue: work,
+        reason: 'rejected',
+        count: 1,
+        exchange: '',
+        'routing-keys': [work],
+        'original-expiration': '60000',
+      },
+    ],
+    'x-first-death-queue': work,
+    'x-first-death-reason': 'rejected',
+    'x-first-death-exchange': '',
+    'x-last-death-queue': work,
+  });
+  await channel.deleteQueue(work);
+  await connection.close();
+});
+
 t.test('topic, headers and fanout exchanges', async (t) => {
   const connection = await amqplib.connect(url());
   const channel = await connection.createChannel();

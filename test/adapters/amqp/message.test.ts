@@ -94,8 +94,8 @@ t.test('foreign messages are converted once, with key and topic', (t) => {
     asked++;
     return hub;
   };
-  const foreign = { id: 9, name: 'foreign', toHub: countedHub };
-  const broker = { format: (id: number) => (id === 9 ? foreign : undefined) } as unknown as Broker;
+  const unknown = (): HubProperties => ({ durable: false, annotations: new Map(), application: [] });
+  const broker = { hub: (one: Message) => (one.format === 9 ? countedHub() : unknown()) } as unknown as Broker;
   const converter = new Converter(broker);
   const message = (id: number, key: string, separator: number, format = 9): Message => {
     const made = new Message();

@@ -2,7 +2,7 @@
  * Messages on their way out: method, content header and body frames, written in one go into the connection's slab. The
  * property bytes are copied as the publisher sent them.
  */
-import type { Message } from '../../../core/index.ts';
+import { FLAG_DIED, type Message } from '../../../core/index.ts';
 import type { Connection } from '../../connection.ts';
 import {
   copyBytes,
@@ -48,7 +48,8 @@ class Parts {
   keyEnd = 0;
 
   fill(message: Message, converter: Converter): void {
-    if (message.format === AMQP091_FORMAT.id && message.separator === SEPARATOR) {
+    const isOurs = message.format === AMQP091_FORMAT.id && message.separator === SEPARATOR;
+    if (isOurs && (message.flags & FLAG_DIED) === 0) {
       this.head = message.bytes;
       this.headStart = message.headStart;
       this.headEnd = message.headEnd;

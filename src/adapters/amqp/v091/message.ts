@@ -118,7 +118,7 @@ export interface Converted {
 
 const MEMO_ENTRIES = 256;
 
-/** Converts foreign messages, once per message however many consumers get it. One for all connections. */
+/** Converts foreign messages, and those with a death history, once per message however many consumers get it. One for all connections. */
 export class Converter {
   readonly #broker: Broker;
   readonly #writer = new Writer();
@@ -134,7 +134,7 @@ export class Converter {
     const known = this.#memo[at];
     if (known !== undefined && known.messageId === message.id && message.id !== 0) return known;
     const topic = keyText(message);
-    const properties = fromHub(this.#hubOf(message));
+    const properties = fromHub(this.#broker.hub(message));
     if (message.separator !== SEPARATOR) {
       const headers = Object.assign(Object.create(null), properties.headers) as { [name: string]: HubValue };
       headers[TOPIC_HEADER] = topic;
@@ -146,11 +146,6 @@ export class Converter {
     const converted = { messageId: message.id, head: this.#writer.toBuffer(), key: shortKey(separated) };
     this.#memo[at] = converted;
     return converted;
-  }
-
-  #hubOf(message: Message): HubProperties {
-    const format = this.#broker.format(message.format);
-    return format?.toHub(message) ?? { durable: message.durable, annotations: new Map(), application: [] };
   }
 }
 

@@ -1,7 +1,7 @@
 /** Leasing messages from a queue, and settling them. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CoreError, keyText, type Message, type SettleOp } from '../../../core/index.ts';
-import { hubOf, messageJsonTail, topicOf } from '../../json-message.ts';
+import { messageJsonTail, topicOf } from '../../json-message.ts';
 import type { HttpContext } from '../context.ts';
 import type { Lease, LeaseRequest, Range } from '../leases.ts';
 import { writeHeaders } from '../properties.ts';
@@ -156,6 +156,6 @@ async function leaseRaw(context: HttpContext, request: LeaseCall, reply: Fastify
 /** Key and properties of a message, as response headers of its raw body. */
 export function writeMessageHeaders(context: HttpContext, reply: FastifyReply, message: Message): void {
   context.quarantine(reply).header('content-type', 'application/octet-stream');
-  for (const [name, value] of writeHeaders(hubOf(context.broker, message))) reply.header(name, value);
+  for (const [name, value] of writeHeaders(context.broker.hub(message))) reply.header(name, value);
   reply.header('x-key', encodeURI(keyText(message))).header('x-topic', encodeURI(topicOf(message)));
 }

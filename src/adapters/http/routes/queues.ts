@@ -86,5 +86,6 @@ function known(context: HttpContext, vhost: string, name: string): QueueInfo {
 }
 
 function queueJson(info: QueueInfo): object {
-  return { ...info, auto_delete: info.autoDelete, arguments: namedToJson(Object.entries(info.arguments)) };
+  const args = namedToJson(Object.entries(info.arguments));
+  return { ...info, auto_delete: info.autoDelete, dead_lettered: info.deadLettered, arguments: args };
 }

@@ -1,0 +1,50 @@
+/** A message that goes from one queue into others, in one record. */
+import { TRANSIENT_BODY } from './bodies.ts';
+import { writeU32 } from './bytes.ts';
+import { FLAG_DURABLE } from './message.ts';
+import type { Plan } from './plan.ts';
+import type { Queue } from './queue/queue.ts';
+import { MOVE_HEAD_BYTES, RECORD } from './records.ts';
+
+/**
+ * Enter a message in its stored form into queues, and take the entry at `position` out of `source`.
+ * @param to the queues, split as in a `Plan`; there may be none
+ */
+export function moveTo(to: Pick<Plan, 'logged' | 'transient'>, stored: Buffer, source: Queue, position: number): void {
+  const { bodies } = source.engine;
+  const durable = ((stored[1] as number) & FLAG_DURABLE) !== 0;
+  const logged = durable ? to.logged : [];
+  const others = durable ? to.transient : [...to.logged, ...to.transient];
+  if (others.length > 0) {
+    const row = bodies.keepTransient(stored, others.length);
+    for (const queue of others) queue.pushTransient(row, stored.length);
+  }
+  if (logged.length === 0) source.takeOut(position, false);
+  else log(logged, stored, source, position);
+}
+
+function log(targets: readonly Queue[], stored: Buffer, source: Queue, position: number): void {
+  const { engine } = source;
+  const { journal, bodies } = engine;
+  // What was never logged needs no record that it is gone.
+  const leaves = source.logged && (source.ring.info(position) & TRANSIENT_BODY) === 0;
+  for (const queue of targets) queue.beforeLogged();
+  const header = (leaves ? MOVE_HEAD_BYTES : 0) + 4 + targets.length * 4;
+  const start = journal.append(leaves ? RECORD.move : RECORD.publish, header + stored.length);
+  const { bytes, segment } = journal;
+  const offset = journal.offset + header;
+  let at = start;
+  if (leaves) {
+    writeU32(bytes, at, source.id);
+    bytes.writeDoubleLE(position, at + 4);
+    at += MOVE_HEAD_BYTES;
+  }
+  writeU32(bytes, at, targets.length);
+  at += 4;
+  for (let n = 0; n < targets.length; n++, at += 4) writeU32(bytes, at, (targets[n] as Queue).id);
+  stored.copy(bytes, at);
+  const batch = engine.wrote();
+  const row = bodies.logged.add(segment, offset, stored.length, targets.length, 0);
+  source.takeOut(position, true);
+  for (const queue of targets) queue.pushLogged(row, stored.length, batch);
+}

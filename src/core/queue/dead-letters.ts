@@ -1,0 +1,221 @@
+/**
+ * The messages a queue has given up and that are on their way to its dead letter exchange, in the order in which it gave them
+ * up. One step takes a message out of this queue and puts it into others: it is one record of the journal, so a crash finds it
+ * here or there, never in both and never in neither. A body that has left memory is read back first; until then, and while
+ * nobody takes the message (`at-least-once`), the entry stays in the ring with the reason in its info, which is logged.
+ */
+import { afterDeath, encodeHistory, isCycle, reasonOf } from '../death.ts';
+import type { Dispatched } from '../engine.ts';
+import type { Exchange } from '../exchange-entity.ts';
+import { hubOf } from '../hub.ts';
+import type { BodyRef } from '../journal/journal.ts';
+import { FLAG_DIED, FLAG_RETAIN, keyText, Message, RoutingKey } from '../message.ts';
+import { moveTo } from '../moving.ts';
+import { type Plan, planOf } from '../plan.ts';
+import { readStored, rewrite } from '../stored-message.ts';
+import type { Queue } from './queue.ts';
+import type { DeadLetterRule } from './rules.ts';
+
+/** Bodies read back at a time. */
+const LOAD_BODIES_MAX = 256;
+const LOAD_BYTES_MAX = 1024 * 1024;
+/** After a failed read. */
+const RETRY_MS = 5_000;
+/** Given-up entries in front of the list before it is moved together. */
+const TRIM_ENTRIES = 1024;
+
+/** All messages on their way are looked at through this one view, one at a time. */
+const view = new Message();
+
+export class DeadLetters implements Dispatched {
+  awake = false;
+  readonly #queue: Queue;
+  readonly #rule: DeadLetterRule;
+  readonly #exchange: Buffer;
+  readonly #key: RoutingKey | undefined;
+  /** Positions, from `#head` on. */
+  readonly #waiting: number[] = [];
+  #head = 0;
+  /** Entries of `#waiting` before this index are in the journal as given up. */
+  #marked = 0;
+  /** Nobody takes them now. */
+  #held: number[] = [];
+  #retrying = false;
+  #loading = false;
+
+  constructor(queue: Queue, rule: DeadLetterRule) {
+    this.#queue = queue;
+    this.#rule = rule;
+    this.#exchange = Buffer.from(rule.exchange);
+    this.#key = rule.key === undefined ? undefined : new RoutingKey(rule.key, 0x2e);
+  }
+
+  /** Messages on their way. */
+  get count(): number {
+    return this.#waiting.length - this.#head + this.#held.length;
+  }
+
+  /** The queue has given up a message; its reason is in the entry's info. */
+  add(position: number): void {
+    this.#waiting.push(position);
+    this.#queue.engine.wake(this);
+  }
+
+  /** Make what was given up so far part of what a restart knows. */
+  log(): void {
+    this.dispatch(Number.POSITIVE_INFINITY);
+    for (let at = Math.max(this.#head, this.#marked); at < this.#waiting.length; at++) {
+      this.#queue.logGivenUp(this.#waiting[at] as number);
+    }
+    this.#marked = this.#waiting.length;
+  }
+
+  dispatch(budget: number): boolean {
+    const { engine, ring } = this.#queue;
+    const { bodies } = engine;
+    for (let left = budget; left > 0; left--) {
+      if (this.#queue.deleted || this.#loading || this.#head === this.#waiting.length) return false;
+      const position = this.#waiting[this.#head] as number;
+      const row = ring.body(position);
+      const table = bodies.table(ring.info(position));
+      if (!bodies.locate(table.segment(row), table.offset(row))) {
+        this.#load();
+        return false;
+      }
+      const { bytes, start } = bodies.located;
+      this.#next();
+      this.#send(position, bytes, start, start + table.length(row));
+    }
+    return true;
+  }
+
+  #next(): void {
+    this.#head++;
+    if (this.#head < this.#waiting.length && this.#head < TRIM_ENTRIES) return;
+    this.#waiting.splice(0, this.#head);
+    this.#marked = Math.max(0, this.#marked - this.#head);
+    this.#head = 0;
+  }
+
+  // ---- One message ------------------------------------------------------------------------------------------------
+
+  #send(position: number, bytes: Buffer, start: number, end: number): void {
+    const queue = this.#queue;
+    const { engine, vhost } = queue;
+    readStored(view, bytes, start, end);
+    view.id = engine.bodies.nextId();
+    const exchange = vhost.router.get(this.#rule.exchange);
+    const key = this.#key ?? new RoutingKey(keyText(view), view.separator);
+    const plan = exchange === undefined ? undefined : this.#planFor(exchange, key);
+    if (plan === undefined) {
+      this.#unwanted(position);
+      return;
+    }
+    const ttlMs = view.expiresAtMs === 0 ? undefined : (hubOf(engine.formats, view).ttlMs ?? undefined);
+    const history = afterDeath(view, queue.name, reasonOf(queue.givenUpFor(position)), engine.now(), ttlMs);
+    const isOpen = (target: Queue): boolean => !isCycle(history, target.name);
+    const logged = plan.logged.filter(isOpen);
+    const transient = plan.transient.filter(isOpen);
+    if (logged.length + transient.length + plan.taps.length === 0) {
+      queue.dropGivenUp(position);
+      return;
+    }
+    const flags = (view.flags & ~FLAG_RETAIN) | FLAG_DIED;
+    const deaths = encodeHistory(history);
+    const stored = rewrite(view, { exchange: this.#exchange, key, flags, enteredAtMs: engine.now(), deaths });
+    if (plan.taps.length > 0) this.#tell(plan, stored);
+    queue.deadLettered++;
+    moveTo({ logged, transient }, stored, queue, position);
+  }
+
+  /** Where a message goes, or undefined when nobody is there. */
+  #planFor(exchange: Exchange, key: RoutingKey): Plan | undefined {
+    const { engine, vhost } = this.#queue;
+    const plan = planOf(vhost.router.route(exchange, key, () => hubOf(engine.formats, view)));
+    return plan.queues.length + plan.taps.length === 0 ? undefined : plan;
+  }
+
+  #tell(plan: Plan, stored: Buffer): void {
+    readStored(view, stored, 0, stored.length);
+    for (const tap of plan.taps) tap.deliver(view);
+  }
+
+  /** There is no such exchange, or it leads nowhere. */
+  #unwanted(position: number): void {
+    if (this.#rule.strategy === 'at-most-once') {
+      this.#queue.dropGivenUp(position);
+      return;
+    }
+    this.#queue.logGivenUp(position);
+    this.#held.push(position);
+    if (this.#retrying) return;
+    this.#retrying = true;
+    const { engine } = this.#queue;
+    engine.clock.after(engine.limits.deadLetterRetryMs, () => {
+      this.#retrying = false;
+      const held = this.#held;
+      this.#held = [];
+      for (const one of held) this.add(one);
+    });
+  }
+
+  // ---- Reading back -----------------------------------------------------------------------------------------------
+
+  /** Read the next bodies; they are sent when they are there. */
+  #load(): void {
+    const { engine, name } = this.#queue;
+    const refs: BodyRef[] = [];
+    const offsets: number[] = [];
+    const length = this.#collect(refs, offsets);
+    const bytes = Buffer.allocUnsafeSlow(length);
+    this.#loading = true;
+    const copy = (index: number, source: Buffer, start: number): void => {
+      source.copy(bytes, offsets[index] as number, start, start + (refs[index] as BodyRef).length);
+    };
+    engine.journal.load(refs, copy).then(
+      () => {
+        this.#loading = false;
+        this.#sendLoaded(bytes, offsets);
+      },
+      (error: Error) => {
+        engine.log('error', 'dead letters of a queue cannot be read; trying again', {
+          queue: name,
+          error: error.message,
+        });
+        engine.clock.after(RETRY_MS, () => {
+          this.#loading = false;
+          engine.wake(this);
+        });
+      },
+    );
+  }
+
+  #collect(refs: BodyRef[], offsets: number[]): number {
+    const { engine, ring } = this.#queue;
+    const { bodies } = engine;
+    let bytes = 0;
+    const end = Math.min(this.#waiting.length, this.#head + LOAD_BODIES_MAX);
+    for (let at = this.#head; at < end && bytes < LOAD_BYTES_MAX; at++) {
+      const position = this.#waiting[at] as number;
+      const row = ring.body(position);
+      const table = bodies.table(ring.info(position));
+      const ref = { segment: table.segment(row), offset: table.offset(row), length: table.length(row) };
+      if (bodies.locate(ref.segment, ref.offset)) break;
+      refs.push(ref);
+      offsets.push(bytes);
+      bytes += ref.length;
+    }
+    return bytes;
+  }
+
+  #sendLoaded(bytes: Buffer, offsets: readonly number[]): void {
+    const { engine } = this.#queue;
+    for (let n = 0; n < offsets.length; n++) {
+      if (this.#queue.deleted || engine.failure !== undefined || engine.closed) return;
+      const position = this.#waiting[this.#head] as number;
+      this.#next();
+      this.#send(position, bytes, offsets[n] as number, offsets[n + 1] ?? bytes.length);
+    }
+    engine.wake(this);
+  }
+}

@@ -1,0 +1,331 @@
+/**
+ * The model test of queue rules: random traffic through queues that give messages up, on simulated disk and clock, with
+ * crashes. The model is a ledger of messages: wherever rules send one, it is in exactly one queue, until somebody completes it
+ * (DESIGN section 10). One seed gives one run.
+ */
+import { strict as assert } from 'node:assert';
+import {
+  type Arguments,
+  type Client,
+  CONFIRM,
+  type DeliveryBatch,
+  FLAG_DURABLE,
+  limitsWith,
+  Message,
+  type Producer,
+  RoutingKey,
+  type SettleOp,
+  type Subscription,
+} from '../core/index.ts';
+import { openJournal } from '../core/journal/index.ts';
+import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
+import { Prng } from './prng.ts';
+import { SimClock } from './sim-clock.ts';
+import { SimDisk } from './sim-disk.ts';
+
+/** Small, so that segments roll and bodies leave memory. */
+const LIMITS = limitsWith({
+  segmentBytes: 64 * 1024,
+  batchBytesMax: 8 * 1024,
+  tailCacheBytesMax: 16 * 1024,
+  readAheadBytesMax: 8 * 1024,
+  diskFreeBytesMin: 0,
+});
+/** Longer than anything that waits, waits. */
+const LONG_MS = 60_000;
+
+type Reason = 'rejected';
+
+interface RuledQueue {
+  readonly name: string;
+  readonly arguments: Arguments;
+  /** Where what it gives up goes, and for what. */
+  readonly deadLetters: string;
+  readonly reasons: readonly Reason[];
+}
+
+const RULED: readonly RuledQueue[] = [
+  {
+    name: 'work',
+    arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' },
+    deadLetters: 'dead',
+    reasons: ['rejected'],
+  },
+  {
+    name: 'strict',
+    arguments: {
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-routing-key': 'sometimes',
+      'x-dead-letter-strategy': 'at-least-once',
+    },
+    deadLetters: 'sometimes',
+    reasons: ['rejected'],
+  },
+];
+/** Always there. */
+const DEAD = 'dead';
+/** Comes and goes, but only goes when it is empty. */
+const SOMETIMES = 'sometimes';
+
+/** A message as the ledger has it. */
+interface Entry {
+  readonly queue: RuledQueue;
+  readonly persistent: boolean;
+  confirmed: boolean;
+  /** Somebody completed it; for good once that is durable. */
+  completed: 'no' | 'perhaps' | 'yes';
+  rejected: 'no' | 'perhaps' | 'yes';
+  /** The broker ended since it was published, and it did not have to survive that. */
+  mayBeGone: boolean;
+}
+
+interface Consumer {
+  readonly queue: string;
+  readonly subscription: Subscription;
+  /** Delivery number -> message. */
+  readonly out: Map<number, number>;
+}
+
+export class RulesSimulation {
+  /** What happened, line by line. */
+  readonly log: string[] = [];
+  readonly #prng: Prng;
+  readonly #clock = new SimClock();
+  readonly #disk: SimDisk;
+  readonly #entries = new Map<number, Entry>();
+  #running!: RunningBroker & { internals: Internals };
+  #client!: Client;
+  #producer!: Producer;
+  #consumers: Consumer[] = [];
+  /** Messages whose confirm is awaited, in order. */
+  #asked: number[] = [];
+  #confirmed = 0;
+  #lastId = 0;
+
+  constructor(seed: number) {
+    this.#prng = new Prng(seed);
+    this.#disk = new SimDisk({ seed: seed ^ 0x5eed, clock: this.#clock, latencyMsMax: 2 });
+  }
+
+  /** Do `steps` random things; rejects at the first that is not as it must be. */
+  async run(steps: number): Promise<void> {
+    await this.#open();
+    await this.#declare(DEAD, {});
+    for (const { name, arguments: args } of RULED) await this.#declare(name, args);
+    for (let n = 0; n < steps; n++) await this.#step();
+    await this.#restart('clean');
+    await this.#audit(true);
+    await this.#clock.drive(this.#running.close());
+  }
+
+  async #step(): Promise<void> {
+    const prng = this.#prng;
+    const weights = {
+      publish: 30,
+      subscribe: 8,
+      settle: 30,
+      leave: 4,
+      wait: 20,
+      sometimes: 4,
+      checkpoint: 2,
+      restart: 2,
+    };
+    const what = prng.weighted(weights);
+    const consumer = this.#consumers.length === 0 ? undefined : prng.pick(this.#consumers);
+    if (what === 'publish') this.#publish();
+    else if (what === 'subscribe') this.#subscribe(prng.pick([...RULED.map(({ name }) => name), DEAD]));
+    else if (what === 'settle' && consumer !== undefined) this.#settle(consumer);
+    else if (what === 'leave' && consumer !== undefined) this.#leave(consumer);
+    else if (what === 'wait') await this.#clock.advance(prng.chance(0.2) ? prng.between(1, 200) : prng.float() * 3);
+    else if (what === 'sometimes') await this.#comeOrGo();
+    else if (what === 'checkpoint') await this.#clock.drive(this.#running.internals.checkpointer.run());
+    else if (what === 'restart') await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
+  }
+
+  // ---- Life and death ---------------------------------------------------------------------------------------------
+
+  async #open(): Promise<void> {
+    const options = { disk: this.#disk, clock: this.#clock, limits: LIMITS, log: () => {} };
+    const recovery = await this.#clock.drive(openJournal(options));
+    this.#running = await this.#clock.drive(startBroker(options, recovery));
+    this.#client = this.#running.broker.client('/', { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' }, {});
+    this.#producer = this.#client.producer({ onConfirm: (upTo) => this.#onConfirm(upTo) });
+    this.#asked = [];
+    this.#confirmed = 0;
+    this.#consumers = [];
+  }
+
+  async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
+    this.log.push(`restart ${how}`);
+    if (how === 'clean') await this.#clock.drive(this.#running.close());
+    else if (how === 'crash') this.#disk.crash();
+    else this.#disk.kill();
+    this.#clock.clear();
+    await this.#open();
+    for (const entry of this.#entries.values()) {
+      if (!entry.persistent || (how !== 'clean' && !entry.confirmed)) entry.mayBeGone = true;
+      if (how !== 'clean') continue;
+      if (entry.completed === 'perhaps') entry.completed = 'yes';
+      if (entry.rejected === 'perhaps') entry.rejected = 'yes';
+    }
+    await this.#audit(false);
+  }
+
+  async #declare(name: string, args: Arguments): Promise<void> {
+    const settings = { durable: true, autoDelete: false, exclusive: false, arguments: args };
+    await this.#clock.drive(this.#running.broker.admin.declareQueue('/', name, settings));
+  }
+
+  async #comeOrGo(): Promise<void> {
+    const { admin } = this.#running.broker;
+    const info = admin.queue('/', SOMETIMES);
+    if (info === undefined) await this.#declare(SOMETIMES, {});
+    else if (info.ready + info.unsettled === 0) await this.#clock.drive(admin.deleteQueue('/', SOMETIMES));
+  }
+
+  // ---- Traffic ----------------------------------------------------------------------------------------------------
+
+  #publish(): void {
+    const prng = this.#prng;
+    const queue = prng.pick(RULED);
+    const persistent = prng.chance(0.8);
+    const address = this.#producer.address('', new RoutingKey(queue.name, 0x2e));
+    const bytes = prng.chance(0.1) ? prng.between(1000, 8000) : prng.between(4, 200);
+    for (let left = prng.between(1, 20); left > 0; left--) {
+      const id = ++this.#lastId;
+      const entry = { queue, persistent, confirmed: false, mayBeGone: false } as const;
+      this.#entries.set(id, { ...entry, completed: 'no', rejected: 'no' });
+      this.#asked.push(id);
+      this.#producer.publish(address, messageOf(id, bytes, persistent ? FLAG_DURABLE : 0), CONFIRM);
+    }
+  }
+
+  #onConfirm(upTo: number): void {
+    for (; this.#confirmed < upTo; this.#confirmed++)
+      this.#entry(this.#asked[this.#confirmed] as number).confirmed = true;
+  }
+
+  #entry(id: number): Entry {
+    const entry = this.#entries.get(id);
+    assert(entry !== undefined, `nobody published ${id}`);
+    return entry;
+  }
+
+  #subscribe(queue: string): void {
+    if (this.#consumers.length > 6) return;
+    const out = new Map<number, number>();
+    const onDeliveries = (batch: DeliveryBatch): void => {
+      while (batch.next()) {
+        const id = this.#check(queue, batch.message);
+        this.log.push(`${queue} -> ${id}`);
+        out.set(batch.deliveryId, id);
+      }
+    };
+    const subscription = this.#client.subscribe(queue, { credit: this.#prng.between(1, 60) }, { onDeliveries });
+    this.#consumers.push({ queue, subscription, out });
+  }
+
+  #settle(consumer: Consumer): void {
+    const numbers = [...consumer.out.keys()];
+    if (numbers.length === 0) return;
+    const first = this.#prng.pick(numbers);
+    const last = Math.min(first + this.#prng.below(20), Math.max(...numbers));
+    const op: SettleOp = this.#prng.weighted({ complete: 3, requeue: 2, modify: 1, discard: 4 });
+    const ids: number[] = [];
+    for (const number of numbers) {
+      if (number < first || number > last) continue;
+      ids.push(consumer.out.get(number) as number);
+      consumer.out.delete(number);
+    }
+    consumer.subscription.settle(first, last, op);
+    this.log.push(`${consumer.queue} ${op} ${ids}`);
+    // What is discarded from the last queue is gone, as if it were completed.
+    const gone = op === 'complete' || (op === 'discard' && consumer.queue === DEAD);
+    for (const id of ids) {
+      if (gone) this.#entry(id).completed = 'perhaps';
+      else if (op === 'discard') this.#entry(id).rejected = 'perhaps';
+    }
+    if (op === 'requeue' || op === 'modify') return;
+    consumer.subscription.afterDurable(() => {
+      for (const id of ids) this.#entry(id)[gone ? 'completed' : 'rejected'] = 'yes';
+    });
+    consumer.subscription.credit(ids.length);
+  }
+
+  #leave(consumer: Consumer): void {
+    this.#consumers = this.#consumers.filter((other) => other !== consumer);
+    consumer.subscription.close();
+  }
+
+  // ---- Checks -----------------------------------------------------------------------------------------------------
+
+  /** A message is seen in a queue: may it be there? Answers its id. */
+  #check(queue: string, message: Message): number {
+    const id = idOf(message);
+    const entry = this.#entry(id);
+    assert(entry.completed !== 'yes', `${id} was completed for good and is in ${queue}`);
+    const { annotations } = this.#running.broker.hub(message);
+    if (queue === entry.queue.name) {
+      assert(entry.rejected !== 'yes', `${id} was rejected for good and is back in ${queue}`);
+      assert(!annotations.has('x-death'), `${id} has a death history and never died`);
+      return id;
+    }
+    assert.equal(queue, entry.queue.deadLetters, `${id} is in a queue it must not be in`);
+    assert.equal(annotations.get('x-first-death-queue'), entry.queue.name);
+    const reason = annotations.get('x-first-death-reason') as Reason;
+    assert(entry.queue.reasons.includes(reason), `${id} died in ${entry.queue.name} as ${reason}`);
+    assert(reason !== 'rejected' || entry.rejected !== 'no', `${id} died as rejected, and nobody rejected it`);
+    return id;
+  }
+
+  /** Look into every queue. @param final nothing waits for anything any more: every message must be found */
+  async #audit(final: boolean): Promise<void> {
+    if (final) {
+      await this.#declare(SOMETIMES, {});
+      await this.#clock.advance(LONG_MS);
+    }
+    const found = new Map<number, string>();
+    for (const { name } of this.#running.broker.admin.queues('/')) {
+      for (const id of await this.#look(name)) {
+        assert.equal(found.get(id), undefined, `${id} is in ${found.get(id)} and in ${name}`);
+        found.set(id, name);
+      }
+    }
+    for (const [id, entry] of this.#entries) {
+      const expected = entry.completed === 'no' && !entry.mayBeGone;
+      if (final && expected) assert(found.has(id), `${id} of ${entry.queue.name} is lost`);
+      if (found.get(id) === entry.queue.name) entry.rejected = 'no';
+      if (found.has(id)) entry.completed = 'no';
+      else if (entry.completed === 'perhaps') entry.completed = 'yes';
+    }
+  }
+
+  async #look(queue: string): Promise<number[]> {
+    const ids: number[] = [];
+    const onDeliveries = (batch: DeliveryBatch): void => {
+      while (batch.next()) ids.push(this.#check(queue, batch.message));
+    };
+    const subscription = this.#client.subscribe(queue, { credit: 1e9 }, { onDeliveries });
+    await this.#clock.run(() => (this.#running.broker.admin.queue('/', queue)?.ready ?? 0) === 0);
+    subscription.close();
+    return ids;
+  }
+}
+
+/** Id in the first bytes; the rest follows from it, so that a wrong body is noticed. */
+function messageOf(id: number, bytes: number, flags: number): Message {
+  const message = new Message();
+  message.format = 1;
+  message.flags = flags;
+  message.bytes = Buffer.alloc(bytes, id & 0xff);
+  message.bytes.writeUInt32LE(id, 0);
+  message.bodyEnd = message.bytes.length;
+  return message;
+}
+
+function idOf(message: Message): number {
+  const { bytes, bodyStart, bodyEnd } = message;
+  const id = bytes.readUInt32LE(bodyStart);
+  for (let at = bodyStart + 4; at < bodyEnd; at++) assert.equal(bytes[at], id & 0xff, `the body of ${id} is damaged`);
+  return id;
+}

@@ -5,6 +5,7 @@ import { CoreError } from './errors.ts';
 import type { Exchange, RetainedValue } from './exchange-entity.ts';
 import { type BindingFilter, bindingFilter } from './filter/binding.ts';
 import { hubSource } from './filter/source.ts';
+import { hubOf } from './hub.ts';
 import type { BodyRef } from './journal/journal.ts';
 import { exchangeName, FLAG_RETAINED, keyText, type Message, type Pattern } from './message.ts';
 import { ARENA_SEGMENT } from './slab/arena.ts';
@@ -91,9 +92,7 @@ export class Tap implements TapDoor {
     return (message) => {
       const { receivedAtMs } = message;
       const facts = { key: keyText(message), exchange: exchangeName(message), receivedAtMs };
-      const hub = formats[message.format]?.toHub(message);
-      const source = hubSource(hub ?? { durable: message.durable, annotations: new Map(), application: [] }, facts);
-      if (filter.matches(source)) each(message);
+      if (filter.matches(hubSource(hubOf(formats, message), facts))) each(message);
     };
   }
 

@@ -334,6 +334,25 @@ t.test('taps: a filter on what is published, and on last values', async (t) => {
   );
 });
 
+t.test('dead letters are filtered on their way as any other message', async (t) => {
+  const fixture = await filtered();
+  const { queue, bind, clock } = fixture;
+  await queue('q', { ...DURABLE, arguments: { 'x-dead-letter-exchange': 'amq.fanout' } });
+  await bind('amq.fanout', await queue('one', DURABLE), '', { 'x-filter': 'n = 1' });
+  await bind('amq.fanout', await queue('early'), '', { 'x-filter': `message.received_at = ${clock.now()} AND n > 0` });
+  const client = connect(fixture);
+  const producer = client.producer({});
+  const to = producer.address('', key('q'));
+  for (let n = 0; n < 3; n++) producer.publish(to, message(`${n}`, { n }, FLAG_DURABLE), 0);
+  const consumer = collect(client, 'q');
+  await fixture.settle();
+  consumer.subscription.settle(1, 3, 'discard');
+  const [one, early] = [collect(client, 'one'), collect(client, 'early')];
+  await fixture.settle();
+  t.same(one.bodies, ['1']);
+  t.same(early.bodies, ['1', '2'], 'the time is that of the publish');
+});
+
 t.test('consumers get what passed, durable and transient', async (t) => {
   const fixture = await filtered();
   const { queue, bind } = fixture;

@@ -131,7 +131,8 @@ export class DeadLetters implements Dispatched {
   /** Where a message goes, or undefined when nobody is there. */
   #planFor(exchange: Exchange, key: RoutingKey): Plan | undefined {
     const { engine, vhost } = this.#queue;
-    const plan = planOf(vhost.router.route(exchange, key, () => hubOf(engine.formats, view)));
+    const properties = () => hubOf(engine.formats, view);
+    const plan = planOf(vhost.router.route(exchange, key, properties, view.receivedAtMs));
     return plan.queues.length + plan.taps.length === 0 ? undefined : plan;
   }
 

@@ -136,6 +136,8 @@ export class Admin implements AdminDoor {
       }
       queue = vhost.declareQueue(name, settings, client);
     }
+    queue.used();
+    queue.used();
     const info = queueInfo(queue);
     if (queue.logged) await this.#engine.whenDurable();
     return info;

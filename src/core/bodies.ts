@@ -11,6 +11,7 @@ import type { Message } from './message.ts';
 import { RECORD } from './records.ts';
 import { ARENA_SEGMENT, Arena } from './slab/arena.ts';
 import type { BodyTable } from './slab/body-table.ts';
+import type { EntryRing } from './slab/entry-ring.ts';
 import { IndexSlab } from './slab/index-slab.ts';
 import type { Template } from './stored-message.ts';
 
@@ -109,6 +110,19 @@ export class Bodies {
     const segment = table.segment(row);
     const length = table.length(row);
     if (table.release(row) && segment >= ARENA_SEGMENT) this.arena.release(segment, length + SERIAL_BYTES);
+  }
+
+  /** Give up what the entries of a ring refer to, and the ring. */
+  *destroy(ring: EntryRing): Job {
+    let done = 0;
+    for (let position = ring.next(0); position >= 0; position = ring.next(position)) {
+      const row = ring.body(position);
+      const info = ring.info(position);
+      ring.settle(position);
+      this.release(row, info);
+      if ((++done & 255) === 0) yield;
+    }
+    ring.destroy();
   }
 
   /** Find a body in memory: true fills `located`. */

@@ -6,6 +6,7 @@
 import { Background } from './background.ts';
 import { Bodies } from './bodies.ts';
 import type { Clock } from './clock.ts';
+import { Deadlines } from './deadlines.ts';
 import { CoreError } from './errors.ts';
 import type { Journal, JournalHandlers } from './journal/journal.ts';
 import type { Limits } from './limits.ts';
@@ -64,6 +65,8 @@ export class Engine implements JournalHandlers {
   closed = false;
   onFailure: ((error: Error) => void) | undefined;
 
+  /** When queues have something that expires. */
+  readonly deadlines: Deadlines<Queue>;
   readonly #ready: Dispatched[] = [];
   #readyHead = 0;
   #awaitingQueues: AwaitsBatches[] = [];
@@ -85,6 +88,7 @@ export class Engine implements JournalHandlers {
     this.log = log;
     this.bodies = new Bodies(limits);
     this.background = new Background(clock, limits.sliceMs);
+    this.deadlines = new Deadlines(clock, (queue) => this.wake(queue));
     this.windowBuffers = new WindowBuffers(windowBytes(limits));
   }
 

@@ -99,6 +99,7 @@ export class Producer implements ProducerDoor {
     const { queues, taps } = plan;
     if (taps.length > 0) this.#tell(taps, address, message);
     let batch = 0;
+    if (message.expiresAtMs !== 0) for (const queue of queues) queue.expires = true;
     if (queues.length > 0 || retain) batch = this.#store(plan, address, message, length);
     if (queues.length === 0 && taps.length === 0) this.#unroutable(address, message, options);
     if ((options & CONFIRM) !== 0) this.#confirm(batch);

@@ -34,7 +34,9 @@ const LIMITS = limitsWith({
 /** Longer than anything that waits, waits. */
 const LONG_MS = 60_000;
 
-type Reason = 'rejected';
+type Reason = 'rejected' | 'expired';
+/** A message may be handed out in the turn in which it expires. */
+const TURN_MS = 2;
 
 interface RuledQueue {
   readonly name: string;
@@ -42,14 +44,25 @@ interface RuledQueue {
   /** Where what it gives up goes, and for what. */
   readonly deadLetters: string;
   readonly reasons: readonly Reason[];
+  readonly ttlMs: number;
 }
+
+const REJECTED_OR_EXPIRED = ['rejected', 'expired'] as const;
 
 const RULED: readonly RuledQueue[] = [
   {
     name: 'work',
     arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' },
     deadLetters: 'dead',
-    reasons: ['rejected'],
+    reasons: REJECTED_OR_EXPIRED,
+    ttlMs: Number.POSITIVE_INFINITY,
+  },
+  {
+    name: 'brief',
+    arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead', 'x-message-ttl': 60 },
+    deadLetters: 'dead',
+    reasons: REJECTED_OR_EXPIRED,
+    ttlMs: 60,
   },
   {
     name: 'strict',
@@ -59,7 +72,8 @@ const RULED: readonly RuledQueue[] = [
       'x-dead-letter-strategy': 'at-least-once',
     },
     deadLetters: 'sometimes',
-    reasons: ['rejected'],
+    reasons: REJECTED_OR_EXPIRED,
+    ttlMs: Number.POSITIVE_INFINITY,
   },
 ];
 /** Always there. */
@@ -71,6 +85,8 @@ const SOMETIMES = 'sometimes';
 interface Entry {
   readonly queue: RuledQueue;
   readonly persistent: boolean;
+  /** Wall clock; Infinity = never. */
+  readonly expiresAtMs: number;
   confirmed: boolean;
   /** Somebody completed it; for good once that is durable. */
   completed: 'no' | 'perhaps' | 'yes';
@@ -191,12 +207,17 @@ export class RulesSimulation {
     const persistent = prng.chance(0.8);
     const address = this.#producer.address('', new RoutingKey(queue.name, 0x2e));
     const bytes = prng.chance(0.1) ? prng.between(1000, 8000) : prng.between(4, 200);
+    const nowMs = this.#clock.now();
+    const ownTtlMs = prng.chance(0.15) ? prng.between(1, 200) : Number.POSITIVE_INFINITY;
+    const expiresAtMs = nowMs + Math.min(ownTtlMs, queue.ttlMs);
     for (let left = prng.between(1, 20); left > 0; left--) {
       const id = ++this.#lastId;
-      const entry = { queue, persistent, confirmed: false, mayBeGone: false } as const;
+      const entry = { queue, persistent, expiresAtMs, confirmed: false, mayBeGone: false } as const;
       this.#entries.set(id, { ...entry, completed: 'no', rejected: 'no' });
       this.#asked.push(id);
-      this.#producer.publish(address, messageOf(id, bytes, persistent ? FLAG_DURABLE : 0), CONFIRM);
+      const message = messageOf(id, bytes, persistent ? FLAG_DURABLE : 0);
+      if (ownTtlMs !== Number.POSITIVE_INFINITY) message.expiresAtMs = nowMs + ownTtlMs;
+      this.#producer.publish(address, message, CONFIRM);
     }
   }
 
@@ -268,12 +289,15 @@ export class RulesSimulation {
     if (queue === entry.queue.name) {
       assert(entry.rejected !== 'yes', `${id} was rejected for good and is back in ${queue}`);
       assert(!annotations.has('x-death'), `${id} has a death history and never died`);
+      const lateMs = this.#clock.now() - entry.expiresAtMs;
+      assert(lateMs <= TURN_MS, `${id} was handed out ${lateMs} ms after it had expired`);
       return id;
     }
     assert.equal(queue, entry.queue.deadLetters, `${id} is in a queue it must not be in`);
     assert.equal(annotations.get('x-first-death-queue'), entry.queue.name);
     const reason = annotations.get('x-first-death-reason') as Reason;
     assert(entry.queue.reasons.includes(reason), `${id} died in ${entry.queue.name} as ${reason}`);
+    assert(reason !== 'expired' || this.#clock.now() >= entry.expiresAtMs, `${id} expired too early`);
     assert(reason !== 'rejected' || entry.rejected !== 'no', `${id} died as rejected, and nobody rejected it`);
     return id;
   }
@@ -285,12 +309,20 @@ export class RulesSimulation {
       await this.#clock.advance(LONG_MS);
     }
     const found = new Map<number, string>();
-    for (const { name } of this.#running.broker.admin.queues('/')) {
-      for (const id of await this.#look(name)) {
-        assert.equal(found.get(id), undefined, `${id} is in ${found.get(id)} and in ${name}`);
-        found.set(id, name);
-      }
+    // Looking makes messages expire that are not at the head: so those come first that dead letters start from. What is
+    // held does not go on while the others are looked at.
+    const looking: Subscription[] = [];
+    const names = [...RULED.map(({ name }) => name), DEAD, SOMETIMES];
+    for (const name of names) {
+      if (this.#running.broker.admin.queue('/', name) === undefined) continue;
+      looking.push(
+        await this.#look(name, (id) => {
+          assert.equal(found.get(id), undefined, `${id} is in ${found.get(id)} and in ${name}`);
+          found.set(id, name);
+        }),
+      );
     }
+    for (const subscription of looking) subscription.close();
     for (const [id, entry] of this.#entries) {
       const expected = entry.completed === 'no' && !entry.mayBeGone;
       if (final && expected) assert(found.has(id), `${id} of ${entry.queue.name} is lost`);
@@ -300,15 +332,14 @@ export class RulesSimulation {
     }
   }
 
-  async #look(queue: string): Promise<number[]> {
-    const ids: number[] = [];
+  /** Take everything out of a queue and hold it. */
+  async #look(queue: string, each: (id: number) => void): Promise<Subscription> {
     const onDeliveries = (batch: DeliveryBatch): void => {
-      while (batch.next()) ids.push(this.#check(queue, batch.message));
+      while (batch.next()) each(this.#check(queue, batch.message));
     };
     const subscription = this.#client.subscribe(queue, { credit: 1e9 }, { onDeliveries });
     await this.#clock.run(() => (this.#running.broker.admin.queue('/', queue)?.ready ?? 0) === 0);
-    subscription.close();
-    return ids;
+    return subscription;
   }
 }
 

@@ -9,18 +9,19 @@ import type { Client } from '../client.ts';
 import { codeOf, type DeathReason } from '../death.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
-import { RECORD, zigzag } from '../records.ts';
+import { RECORD } from '../records.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import { readStored } from '../stored-message.ts';
 import type { Subscription } from '../subscription.ts';
-import { TlvWriter } from '../tlv.ts';
 import type { Vhost } from '../vhost.ts';
 import { Consumers } from './consumers.ts';
 import { DeadLetters } from './dead-letters.ts';
+import { PendingBatches } from './pending-batches.ts';
 import { PositionHeap } from './position-heap.ts';
-import { RangeLog } from './range-log.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { type QueueRules, readRules } from './rules.ts';
+import { Settlements } from './settlements.ts';
+import { UnusedTimer } from './unused.ts';
 
 // An entry's info: how often it came back, how often of these it had failed (both saturate), TRANSIENT_BODY, and why the
 // queue has given it up (the number of a DeathReason, 0 when it has not).
@@ -32,8 +33,6 @@ const GIVEN_UP_MASK = 7 << GIVEN_UP_SHIFT;
 
 /** Expired messages dropped before others have their turn. */
 const EXPIRED_PER_TAKE_MAX = 256;
-
-const record = new TlvWriter();
 
 export class Queue {
   readonly engine: Engine;
@@ -52,6 +51,9 @@ export class Queue {
   /** In the engine's ready list. */
   awake = false;
   deleted = false;
+  armedMs = 0;
+  /** It may hold messages that expire. Set before the first one comes. */
+  expires: boolean;
   /** Handed out and not settled. */
   unsettled = 0;
   bytes = 0;
@@ -68,13 +70,10 @@ export class Queue {
   #cursor: number;
   readonly #returned = new PositionHeap();
   readonly #readAhead: ReadAhead;
-  /** Batches not yet durable that hold messages of ours, and the position of the first one in each. */
-  readonly #batches: number[] = [];
-  readonly #batchFirst: number[] = [];
+  readonly #batches = new PendingBatches();
   /** What replay takes for the next position: lags behind the ring's tail while messages are not logged. */
   #loggedTail: number;
-  readonly #settled = new RangeLog();
-  readonly #returns = new RangeLog();
+  readonly #settlements: Settlements;
   /** Positions below this one that are still in the ring and not handed out are being purged. */
   #purging = 0;
   readonly #deadLetters: DeadLetters | undefined;
@@ -82,6 +81,9 @@ export class Queue {
   #foundGivenUp = false;
   /** Positions below this one may hold such entries: delivery passes over them. */
   #givenUpBelow = 0;
+  /** Nothing expires before this time, as far as is known. */
+  #expiresAtMs = 0;
+  readonly #unused: UnusedTimer | undefined;
 
   constructor(vhost: Vhost, id: number, name: string, settings: QueueSettings, ring: EntryRing, owner?: Client) {
     this.engine = vhost.engine;
@@ -98,7 +100,10 @@ export class Queue {
     this.#cursor = ring.head;
     this.#loggedTail = ring.tail;
     this.#readAhead = new ReadAhead(this);
-    const { deadLetter } = this.rules;
+    this.#settlements = new Settlements(this.engine, id);
+    const { deadLetter, messageTtlMs, expiresMs } = this.rules;
+    this.expires = messageTtlMs !== Number.POSITIVE_INFINITY;
+    this.#unused = expiresMs === Number.POSITIVE_INFINITY ? undefined : new UnusedTimer(this, expiresMs);
     this.#deadLetters = deadLetter === undefined ? undefined : new DeadLetters(this, deadLetter);
   }
 
@@ -114,7 +119,7 @@ export class Queue {
     this.ring.push(row, TRANSIENT_BODY);
     this.bytes += length;
     this.published++;
-    if (this.consumers.count > 0 && !this.awake) this.engine.wake(this);
+    if ((this.consumers.count > 0 || this.expires) && !this.awake) this.engine.wake(this);
   }
 
   /** Append a logged message; it is delivered once `batch` is durable. `beforeLogged` was called before its record. */
@@ -123,11 +128,7 @@ export class Queue {
     this.#loggedTail = position + 1;
     this.bytes += length;
     this.published++;
-    const batches = this.#batches;
-    if (batches.length > 0 && batches[batches.length - 1] === batch) return;
-    if (batches.length === 0) this.engine.awaitQueue(this);
-    batches.push(batch);
-    this.#batchFirst.push(position);
+    if (this.#batches.add(batch, position)) this.engine.awaitQueue(this);
   }
 
   /** Make replay give the next message the position it will have here. */
@@ -147,12 +148,9 @@ export class Queue {
 
   /** A group commit ended. Answers whether later ones are awaited. */
   becameDurable(batch: number): boolean {
-    while (this.#batches.length > 0 && (this.#batches[0] as number) <= batch) {
-      this.#batches.shift();
-      this.#batchFirst.shift();
-    }
-    if (this.consumers.count > 0) this.engine.wake(this);
-    return this.#batches.length > 0;
+    this.#batches.durable(batch);
+    if (this.consumers.count > 0 || this.expires) this.engine.wake(this);
+    return !this.#batches.empty;
   }
 
   // ---- Out --------------------------------------------------------------------------------------------------------
@@ -162,7 +160,7 @@ export class Queue {
     while (budget > 0) {
       if (this.deleted || this.#next() < 0) return false;
       const subscription = this.consumers.pick();
-      if (subscription === undefined) return false;
+      if (subscription === undefined) return this.expires && this.#expire(budget);
       // One by one when several can take: a fair share matters more than the cost of a call.
       const taken = subscription.offer(this.consumers.count === 1 ? budget : 1);
       if (taken === 0 && this.#waiting()) return false;
@@ -180,7 +178,7 @@ export class Queue {
   #next(): number {
     const returned = this.#returned;
     if (returned.size > 0) return returned.first;
-    const limit = this.#batches.length === 0 ? this.ring.tail : (this.#batchFirst[0] as number);
+    const limit = this.#batches.end(this.ring.tail);
     if (this.#cursor >= limit) return -1;
     let position = this.ring.next(this.#cursor);
     if (this.#cursor < this.#givenUpBelow) position = this.#nextKept(position);
@@ -204,10 +202,10 @@ export class Queue {
       const row = ring.body(position);
       const info = ring.info(position);
       if (!this.#show(position, row, info)) return -1;
-      if (this.#returned.size > 0) this.#returned.pop();
-      else this.#cursor = position + 1;
-      const expiresAtMs = engine.view.expiresAtMs;
-      if (expiresAtMs !== 0 && expiresAtMs <= engine.now()) {
+      this.#pass(position);
+      // What must not wait at all did not, if this is the first time that somebody could take it.
+      const expiresAtMs = this.#expiryInView();
+      if (expiresAtMs <= engine.now() && (expiresAtMs !== engine.view.enteredAtMs || (info & RETURNS_MAX) > 0)) {
         this.#giveUp(position, 'expired');
         continue;
       }
@@ -218,6 +216,43 @@ export class Queue {
     }
     engine.wake(this);
     return -1;
+  }
+
+  /** The message to hand out next is handed out, or given up. */
+  #pass(position: number): void {
+    if (this.#returned.size > 0) this.#returned.pop();
+    else this.#cursor = position + 1;
+    this.#expiresAtMs = 0;
+  }
+
+  /** When the message in the engine's view expires here; Infinity = never. */
+  #expiryInView(): number {
+    const { expiresAtMs, enteredAtMs } = this.engine.view;
+    const here = enteredAtMs + this.rules.messageTtlMs;
+    return expiresAtMs === 0 ? here : Math.min(expiresAtMs, here);
+  }
+
+  /** Give up what has expired, from the message to hand out next up to the first that has not. Answers as `dispatch`. */
+  #expire(budget: number): boolean {
+    const { engine, ring } = this;
+    const now = engine.now();
+    for (let left = budget; left > 0; left--) {
+      if (now < this.#expiresAtMs) break;
+      const position = this.#next();
+      if (position < 0) return false;
+      // Not in memory: this queue is woken when it is.
+      if (!this.#show(position, ring.body(position), ring.info(position))) return false;
+      this.#expiresAtMs = this.#expiryInView();
+      if (now < this.#expiresAtMs) break;
+      this.#expiresAtMs = 0;
+      this.#pass(position);
+      this.#giveUp(position, 'expired');
+    }
+    if (now >= this.#expiresAtMs) return true;
+    if (this.#expiresAtMs !== Number.POSITIVE_INFINITY) engine.deadlines.arm(this, this.#expiresAtMs);
+    else this.#expiresAtMs = 0;
+    if (this.consumers.count === 0) this.#readAhead.drop();
+    return false;
   }
 
   /** Point the engine's view to a body; false when it has to be read from disk first. */
@@ -265,11 +300,9 @@ export class Queue {
     this.ring.setInfo(position, info);
     this.unsettled--;
     this.#returned.push(position);
-    if (this.logged && (info & TRANSIENT_BODY) === 0) {
-      this.#collecting();
-      this.#returns.add(position, info);
-    }
-    if (this.consumers.count > 0) this.engine.wake(this);
+    this.#logInfo(position, info);
+    this.#expiresAtMs = 0;
+    if (this.consumers.count > 0 || this.expires) this.engine.wake(this);
   }
 
   // ---- Giving up --------------------------------------------------------------------------------------------------
@@ -298,10 +331,13 @@ export class Queue {
 
   /** Log that a message was given up, because it stays here for now. */
   logGivenUp(position: number): void {
-    const info = this.ring.info(position);
+    this.#logInfo(position, this.ring.info(position));
+  }
+
+  #logInfo(position: number, info: number): void {
     if (!this.logged || (info & TRANSIENT_BODY) !== 0) return;
     this.#collecting();
-    this.#returns.add(position, info);
+    this.#settlements.returned(position, info);
   }
 
   /** To be called before asking when everything settled so far is durable. */
@@ -319,41 +355,26 @@ export class Queue {
     engine.bodies.release(row, info);
     if (!isLogged && this.logged && (info & TRANSIENT_BODY) === 0) {
       this.#collecting();
-      this.#settled.add(position, 0);
+      this.#settlements.done(position);
     }
   }
 
   #collecting(): void {
-    if (this.#settled.empty && this.#returns.empty) this.engine.settling(this);
+    if (this.#settlements.empty) this.engine.settling(this);
   }
 
   /** Write what was collected to the journal. */
   logSettlements(): void {
-    if (!this.deleted) {
-      this.#logRanges(RECORD.return, this.#returns, true);
-      this.#logRanges(RECORD.settle, this.#settled, false);
-    }
-    this.#settled.clear();
-    this.#returns.clear();
-  }
-
-  #logRanges(type: number, ranges: RangeLog, withInfo: boolean): void {
-    if (ranges.empty) return;
-    record.reset().u32(this.id);
-    let last = 0;
-    for (let at = 0; at < ranges.length; at++) {
-      const first = ranges.first(at);
-      record.varint(zigzag(first - last)).varint(ranges.count(at));
-      if (withInfo) record.varint(ranges.info(at));
-      last = first + ranges.count(at);
-    }
-    const { journal } = this.engine;
-    const at = journal.append(type, record.length);
-    record.copyTo(journal.bytes, at);
-    this.engine.wrote();
+    if (this.deleted) this.#settlements.clear();
+    else this.#settlements.write();
   }
 
   // ---- Consumers --------------------------------------------------------------------------------------------------
+
+  /** Somebody has declared it. */
+  used(): void {
+    this.#unused?.used();
+  }
 
   attach(subscription: Subscription): void {
     this.consumers.add(subscription);
@@ -364,6 +385,7 @@ export class Queue {
   detach(subscription: Subscription): boolean {
     if (!this.consumers.remove(subscription) || this.consumers.count > 0) return false;
     this.#readAhead.drop();
+    this.#unused?.used();
     return this.settings.autoDelete;
   }
 
@@ -421,6 +443,10 @@ export class Queue {
 
   /** The broker is open: go on with what was under way. */
   resume(): void {
+    this.used();
+    // What is at its head is not known without looking: only where that matters is it worth it.
+    if (this.#deadLetters !== undefined) this.expires = true;
+    if (this.expires && this.ring.count > 0) this.engine.wake(this);
     if (!this.#foundGivenUp) return;
     const { ring } = this;
     this.#givenUpBelow = ring.tail;
@@ -467,19 +493,6 @@ export class Queue {
     this.deleted = true;
     this.#readAhead.drop();
     this.#returned.clear();
-    void this.engine.background.run(this.#destroy());
-  }
-
-  *#destroy(): Generator<void, void, undefined> {
-    const { ring, engine } = this;
-    let done = 0;
-    for (let position = ring.next(0); position >= 0; position = ring.next(position)) {
-      const row = ring.body(position);
-      const info = ring.info(position);
-      ring.settle(position);
-      engine.bodies.release(row, info);
-      if ((++done & 255) === 0) yield;
-    }
-    ring.destroy();
+    void this.engine.background.run(this.engine.bodies.destroy(this.ring));
   }
 }

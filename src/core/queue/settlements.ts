@@ -1,0 +1,61 @@
+/** What became of a queue's deliveries since the last record about them, as ranges of positions. */
+import type { Engine } from '../engine.ts';
+import { RECORD, zigzag } from '../records.ts';
+import { TlvWriter } from '../tlv.ts';
+import { RangeLog } from './range-log.ts';
+
+const record = new TlvWriter();
+
+export class Settlements {
+  readonly #engine: Engine;
+  readonly #queueId: number;
+  readonly #done = new RangeLog();
+  readonly #returned = new RangeLog();
+
+  constructor(engine: Engine, queueId: number) {
+    this.#engine = engine;
+    this.#queueId = queueId;
+  }
+
+  get empty(): boolean {
+    return this.#done.empty && this.#returned.empty;
+  }
+
+  /** An entry is gone. */
+  done(position: number): void {
+    this.#done.add(position, 0);
+  }
+
+  /** An entry stays, with other info. */
+  returned(position: number, info: number): void {
+    this.#returned.add(position, info);
+  }
+
+  /** Write what was collected to the journal, and forget it. */
+  write(): void {
+    this.#log(RECORD.return, this.#returned, true);
+    this.#log(RECORD.settle, this.#done, false);
+    this.clear();
+  }
+
+  clear(): void {
+    this.#done.clear();
+    this.#returned.clear();
+  }
+
+  #log(type: number, ranges: RangeLog, withInfo: boolean): void {
+    if (ranges.empty) return;
+    record.reset().u32(this.#queueId);
+    let last = 0;
+    for (let at = 0; at < ranges.length; at++) {
+      const first = ranges.first(at);
+      record.varint(zigzag(first - last)).varint(ranges.count(at));
+      if (withInfo) record.varint(ranges.info(at));
+      last = first + ranges.count(at);
+    }
+    const { journal } = this.#engine;
+    const at = journal.append(type, record.length);
+    record.copyTo(journal.bytes, at);
+    this.#engine.wrote();
+  }
+}

@@ -1,0 +1,83 @@
+/** The gateway a demonstration talks to: a real process on free ports, with its data in a temporary folder. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Ports, type ServerProcess, startServer } from '../../test/crash/server-process.ts';
+import { step } from './steps.ts';
+
+/** What a demonstration shows, chosen by `--feature`. */
+export interface Feature {
+  readonly name: string;
+  /** One line for the list of features. */
+  readonly title: string;
+  /** Rejects when anything is not as it should be. */
+  run(gateway: Gateway): Promise<void>;
+}
+
+export class Gateway {
+  readonly #dataDir = mkdtempSync(join(tmpdir(), 'junction-demo-'));
+  #server: ServerProcess | undefined;
+
+  get ports(): Ports {
+    return this.#running.ports;
+  }
+
+  get pid(): number {
+    return this.#running.pid;
+  }
+
+  get #running(): ServerProcess {
+    assert.ok(this.#server !== undefined, 'the gateway was not started');
+    return this.#server;
+  }
+
+  async start(): Promise<void> {
+    this.#server = await startServer(this.#dataDir);
+  }
+
+  /** End the process without mercy: it cannot write anything more. */
+  async kill(): Promise<void> {
+    await this.#running.kill();
+  }
+
+  /** A step: kill the process and start it again on the same data. */
+  async restart(): Promise<void> {
+    await step('kill -9, and the gateway starts again on the same data', async () => {
+      const { pid } = this;
+      await this.kill();
+      await this.start();
+      return `process ${pid} is dead, process ${this.pid} is ready`;
+    });
+  }
+
+  /** SIGTERM; resolves to the exit code. */
+  stop(): Promise<number | null> {
+    return this.#running.stop();
+  }
+
+  /** What the process wrote, for when something failed. */
+  output(): string {
+    return this.#server?.output() ?? '';
+  }
+
+  async cleanUp(): Promise<void> {
+    await this.#server?.kill();
+    rmSync(this.#dataDir, { recursive: true, force: true });
+  }
+
+  /** POST to the HTTP API, as `curl -u guest:guest` would. Text is sent as it is, anything else as JSON. */
+  async post(path: string, body?: string | object): Promise<{ [name: string]: unknown }> {
+    const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`, { method: 'POST', ...requestOf(body) });
+    const text = await response.text();
+    assert.ok(response.ok, `POST ${path} answered ${response.status}: ${text}`);
+    return text === '' ? {} : (JSON.parse(text) as { [name: string]: unknown });
+  }
+}
+
+function requestOf(body: string | object | undefined): RequestInit {
+  const headers = { authorization: `Basic ${Buffer.from('guest:guest').toString('base64')}` };
+  if (body === undefined) return { headers };
+  if (typeof body === 'string') return { headers, body };
+  return { headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(body) };
+}

@@ -69,13 +69,13 @@ export class Client implements ClientDoor {
     if (this.#subscriptions.size >= subscriptionsPerConnectionMax) {
       throw new CoreError('limit-exceeded', `${subscriptionsPerConnectionMax} subscriptions on one connection`);
     }
+    const subscription = new Subscription(queue, this, options, handlers);
     const held = queue.consumers.all().some((other) => other.exclusive);
-    if (held || (options.exclusive === true && queue.consumers.count > 0)) {
+    if (held || (subscription.exclusive && queue.consumers.count > 0)) {
       throw new CoreError('in-use', `queue '${name}' has ${held ? 'an exclusive consumer' : 'other consumers'}`);
     }
-    const subscription = new Subscription(queue, this, options, handlers);
     this.#subscriptions.add(subscription);
-    queue.attach(subscription);
+    subscription.start();
     return subscription;
   }
 

@@ -20,6 +20,8 @@ const SETTLED = -1;
 export class Subscription implements SubscriptionDoor, DeliveryBatch {
   readonly priority: number;
   readonly exclusive: boolean;
+  /** Takes messages on request; no consumer. */
+  readonly pull: boolean;
   readonly tag: string;
   readonly message: Message;
   deliveryId = 0;
@@ -43,6 +45,12 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   /** Positions of deliveries that were left behind: unsettled for much longer than the others. */
   readonly #old = new Map<number, number>();
   #unsettled = 0;
+  /** A pull subscription that stands in its queue's list. */
+  #pulling = false;
+  /** Called at the end of a drain. */
+  #drains: (() => void)[] | undefined;
+  /** Draining ends when all positions below this one are handed out, or the credit is. */
+  drainUntil = 0;
   /** Position shown last to a presettled subscription, to be completed when its view is no longer needed. */
   #shown = SETTLED;
 
@@ -51,7 +59,8 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#client = client;
     this.#handlers = handlers;
     this.priority = options.priority ?? 0;
-    this.exclusive = options.exclusive ?? false;
+    this.pull = options.pull ?? false;
+    this.exclusive = !this.pull && options.exclusive === true;
     this.tag = options.tag ?? '';
     this.#presettled = options.settled ?? false;
     this.#credit = options.credit;
@@ -76,6 +85,17 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     return !this.#paused && this.#creditLeft();
   }
 
+  /** Deliveries it may be given. */
+  get room(): number {
+    return this.#credit === Infinity ? Math.max(0, this.#unsettledMax - this.#unsettled) : this.#credit;
+  }
+
+  /** Enter the queue's lists. */
+  start(): void {
+    this.#source.attach(this);
+    this.#wake();
+  }
+
   // ---- The queue's side -------------------------------------------------------------------------------------------
 
   /** Offer up to `count` deliveries; answers how many were taken. */
@@ -87,6 +107,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#handlers.onDeliveries(this);
     // With nothing left to take there is nothing left untaken.
     if (this.#allowed === 0 || !this.#creditLeft()) this.#paused = false;
+    if (this.#pulling && !this.#creditLeft()) this.#pullNoMore();
     this.#allowed = 0;
     this.#completeShown();
     return this.deliveryId - before;
@@ -143,7 +164,13 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   setCredit(n: number): void {
     assert(n >= 0, 'credit is negative');
     this.#credit = n;
-    if (n > 0) this.#wake();
+    if (n > 0) {
+      this.#wake();
+      return;
+    }
+    if (this.#pulling) this.#pullNoMore();
+    // Its end is near.
+    if (this.#drains !== undefined) this.#source.engine.wake(this.#source);
   }
 
   resume(): void {
@@ -207,6 +234,26 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     else done();
   }
 
+  drain(done: () => void): void {
+    const { engine, ring } = this.#source;
+    if (this.#closed) {
+      engine.clock.soon(done);
+      return;
+    }
+    this.#drains ??= [];
+    this.#drains.push(done);
+    this.drainUntil = ring.tail;
+    this.#source.drain(this);
+  }
+
+  /** There is nothing more for it. */
+  drained(): void {
+    const drains = this.#drains ?? [];
+    this.#drains = undefined;
+    this.setCredit(0);
+    for (const done of drains) done();
+  }
+
   close(): void {
     this.#leave();
   }
@@ -225,6 +272,9 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#allowed = 0;
     this.#client.left(this);
     const source = this.#source;
+    if (this.#pulling) this.#pullNoMore();
+    for (const done of this.#drains ?? []) source.engine.clock.soon(done);
+    this.#drains = undefined;
     if (!source.deleted) {
       for (const position of this.#old.values()) source.giveBack(position, false);
       const mask = this.#slots.length - 1;
@@ -241,7 +291,16 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
 
   #wake(): void {
     if (this.#closed || this.#paused) return;
+    if (this.pull && !this.#pulling && this.#creditLeft()) {
+      this.#pulling = true;
+      this.#source.pull(this);
+    }
     this.#source.engine.wake(this.#source);
+  }
+
+  #pullNoMore(): void {
+    this.#pulling = false;
+    this.#source.pullNoMore(this);
   }
 
   /** Make room for one more delivery. */

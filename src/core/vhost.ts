@@ -90,10 +90,10 @@ export class Vhost {
       record.reset().u32(queue.id);
       this.#log(RECORD.queueDelete);
     }
-    const consumers = queue.consumers.all();
+    const subscriptions = queue.subscriptions();
     const gone = this.topology.removeQueue(this, queue);
     queue.owner?.queues.delete(queue);
-    for (const subscription of consumers) subscription.end('not-found');
+    for (const subscription of subscriptions) subscription.end('not-found');
     for (const binding of gone) this.unbound(binding.source);
   }
 

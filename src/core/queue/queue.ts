@@ -41,6 +41,8 @@ export class Queue {
   readonly owner: Client | undefined;
   readonly ring: EntryRing;
   readonly consumers = new Consumers();
+  /** Pull subscriptions that have credit now: served first, and counted nowhere. */
+  readonly pulls = new Consumers();
   /** In the engine's ready list. */
   awake = false;
   deleted = false;
@@ -67,6 +69,10 @@ export class Queue {
   readonly #returns = new RangeLog();
   /** Positions below this one that are still in the ring and not handed out are being purged. */
   #purging = 0;
+  /** Subscriptions that are no consumers. */
+  #others: Set<Subscription> | undefined;
+  /** Subscriptions that wait for the end of what there is for them. */
+  #draining: Subscription[] = [];
 
   constructor(vhost: Vhost, id: number, name: string, settings: QueueSettings, ring: EntryRing, owner?: Client) {
     this.engine = vhost.engine;
@@ -87,6 +93,11 @@ export class Queue {
     return this.ring.count - this.unsettled - this.#purging;
   }
 
+  /** Somebody may take messages. */
+  get #wanted(): boolean {
+    return this.consumers.count > 0 || this.pulls.count > 0;
+  }
+
   // ---- In ---------------------------------------------------------------------------------------------------------
 
   /** Append a message that is not logged. @param row in the transient table */
@@ -94,7 +105,7 @@ export class Queue {
     this.ring.push(row, TRANSIENT_BODY);
     this.bytes += length;
     this.published++;
-    if (this.consumers.count > 0 && !this.awake) this.engine.wake(this);
+    if (!this.awake && this.#wanted) this.engine.wake(this);
   }
 
   /** Append a logged message; it is delivered once `batch` is durable. `beforeLogged` was called before its record. */
@@ -131,7 +142,7 @@ export class Queue {
       this.#batches.shift();
       this.#batchFirst.shift();
     }
-    if (this.consumers.count > 0) this.engine.wake(this);
+    if (this.#wanted) this.engine.wake(this);
     return this.#batches.length > 0;
   }
 
@@ -139,12 +150,18 @@ export class Queue {
 
   /** Hand out up to about `budget` messages. Answers true when there is more to do. */
   dispatch(budget: number): boolean {
+    const more = this.#handOut(budget);
+    if (this.#draining.length > 0) this.#endDrains(false);
+    return more;
+  }
+
+  #handOut(budget: number): boolean {
     while (budget > 0) {
       if (this.deleted || this.#next() < 0) return false;
-      const subscription = this.consumers.pick();
+      const subscription = this.pulls.pick() ?? this.consumers.pick();
       if (subscription === undefined) return false;
-      // One by one when several can take: a fair share matters more than the cost of a call.
-      const taken = subscription.offer(this.consumers.count === 1 ? budget : 1);
+      // One by one when several consumers can take: a fair share matters more than the cost of a call.
+      const taken = subscription.offer(subscription.pull || this.consumers.count === 1 ? budget : 1);
       if (taken === 0 && this.#waiting()) return false;
       budget -= taken + 1;
     }
@@ -240,7 +257,7 @@ export class Queue {
       this.#collecting();
       this.#returns.add(position, info);
     }
-    if (this.consumers.count > 0) this.engine.wake(this);
+    if (this.#wanted) this.engine.wake(this);
   }
 
   #drop(position: number): void {
@@ -293,18 +310,79 @@ export class Queue {
     this.engine.wrote();
   }
 
-  // ---- Consumers --------------------------------------------------------------------------------------------------
+  // ---- Subscriptions ----------------------------------------------------------------------------------------------
 
   attach(subscription: Subscription): void {
-    this.consumers.add(subscription);
-    this.engine.wake(this);
+    if (subscription.pull) this.#keep(subscription);
+    else this.consumers.add(subscription);
+  }
+
+  #keep(subscription: Subscription): void {
+    this.#others ??= new Set();
+    this.#others.add(subscription);
   }
 
   /** Answers true when it was the last consumer of a queue that goes with it. */
   detach(subscription: Subscription): boolean {
+    this.#draining = this.#draining.filter((other) => other !== subscription);
+    if (subscription.pull) {
+      this.#others?.delete(subscription);
+      return false;
+    }
     if (!this.consumers.remove(subscription) || this.consumers.count > 0) return false;
-    this.#readAhead.drop();
+    this.#forgetUnwanted();
     return this.settings.autoDelete;
+  }
+
+  /** All of them, consumers or not. */
+  subscriptions(): Subscription[] {
+    return [...this.consumers.all(), ...(this.#others ?? [])];
+  }
+
+  /** A pull subscription has credit and would take. */
+  pull(subscription: Subscription): void {
+    this.pulls.add(subscription);
+  }
+
+  /** A pull subscription takes no more for now. */
+  pullNoMore(subscription: Subscription): void {
+    this.pulls.remove(subscription);
+    this.#forgetUnwanted();
+  }
+
+  #forgetUnwanted(): void {
+    if (!this.#wanted) this.#readAhead.drop();
+  }
+
+  /** How many messages may be asked for soon: what is read ahead for single pulls would be read in vain. */
+  get demand(): number {
+    if (this.consumers.count > 0) return Infinity;
+    let demand = 0;
+    for (const subscription of this.pulls.all()) demand += subscription.room;
+    return demand;
+  }
+
+  /** Tell a subscription when there is nothing more for it; it says what that means. */
+  drain(subscription: Subscription): void {
+    if (!this.#draining.includes(subscription)) this.#draining.push(subscription);
+    this.engine.wake(this);
+  }
+
+  /** Messages that are next cannot be read for now: nobody should wait for them. */
+  unreadable(): void {
+    this.#endDrains(true);
+  }
+
+  #endDrains(all: boolean): void {
+    const draining = this.#draining;
+    this.#draining = [];
+    // Up to here everything is handed out.
+    let until = -1;
+    if (this.#next() < 0) until = this.#batches.length === 0 ? Infinity : (this.#batchFirst[0] as number);
+    for (const subscription of draining) {
+      if (all || subscription.drainUntil <= until || subscription.room === 0) subscription.drained();
+      else this.#draining.push(subscription);
+    }
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
  * that is not possible the socket is read in the ordinary way.
  */
 import { Socket } from 'node:net';
+import { platform } from 'node:os';
 
 /** Larger than what Node reads at once by itself: fewer reads when much is waiting. */
 const READ_BYTES = 128 * 1024;
@@ -24,7 +25,7 @@ interface WithHandle {
 export function readShared(accepted: Socket, onBytes: (bytes: Buffer) => void): Socket {
   const { _handle: handle } = accepted as WithHandle;
   // Where reads are started ahead (Windows), the kernel would write into the buffer of another socket.
-  if (process.platform === 'win32' || handle === undefined || handle === null) {
+  if (platform() === 'win32' || handle === undefined || handle === null) {
     accepted.on('data', onBytes);
     accepted.resume();
     return accepted;

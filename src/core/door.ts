@@ -155,7 +155,10 @@ export interface Subscription {
   drain(done: () => void): void;
   /** Handed out and not settled. */
   readonly unsettled: number;
-  /** End it. `requeue` what is unsettled: the default. */
+  /** Take no more, and be no consumer any longer: it counts as none, and an auto-delete queue goes with its last one.
+   *  What is unsettled can be settled until `close`. `onEnd` is not called any more. */
+  cancel(): void;
+  /** End it; what is unsettled is requeued. */
   close(): void;
 }
 

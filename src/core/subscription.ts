@@ -38,6 +38,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   /** A batch was left unfinished. */
   #paused = false;
   #closed = false;
+  #cancelled = false;
   /** Position by delivery number, in a ring of a power of two; `SETTLED` where it is done. */
   #slots = new Float64Array(SLOTS_FIRST);
   /** The oldest delivery that may be unsettled, but for those in `#old`. */
@@ -163,6 +164,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
 
   setCredit(n: number): void {
     assert(n >= 0, 'credit is negative');
+    if (this.#cancelled) return;
     this.#credit = n;
     if (n > 0) {
       this.#wake();
@@ -236,7 +238,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
 
   drain(done: () => void): void {
     const { engine, ring } = this.#source;
-    if (this.#closed) {
+    if (this.#closed || this.#cancelled) {
       engine.clock.soon(done);
       return;
     }
@@ -254,6 +256,15 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     for (const done of drains) done();
   }
 
+  cancel(): void {
+    if (this.#closed || this.#cancelled) return;
+    this.setCredit(0);
+    this.#endDrains();
+    this.#cancelled = true;
+    const source = this.#source;
+    source.vhost.detach(source, this, true);
+  }
+
   close(): void {
     this.#leave();
   }
@@ -262,7 +273,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   end(reason: ErrorCode): void {
     if (this.#closed) return;
     this.#leave();
-    this.#handlers.onEnd?.(reason);
+    if (!this.#cancelled) this.#handlers.onEnd?.(reason);
   }
 
   #leave(): void {
@@ -273,8 +284,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#client.left(this);
     const source = this.#source;
     if (this.#pulling) this.#pullNoMore();
-    for (const done of this.#drains ?? []) source.engine.clock.soon(done);
-    this.#drains = undefined;
+    this.#endDrains();
     if (!source.deleted) {
       for (const position of this.#old.values()) source.giveBack(position, false);
       const mask = this.#slots.length - 1;
@@ -286,7 +296,12 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#unsettled = 0;
     this.#old.clear();
     this.#slots = new Float64Array(0);
-    source.vhost.detach(source, this);
+    source.vhost.detach(source, this, false);
+  }
+
+  #endDrains(): void {
+    for (const done of this.#drains ?? []) this.#source.engine.clock.soon(done);
+    this.#drains = undefined;
   }
 
   #wake(): void {

@@ -11,6 +11,7 @@ import type { Exchange } from './exchange-entity.ts';
 import type { Pattern } from './message.ts';
 import type { Queue } from './queue/queue.ts';
 import { RECORD, writeBinding, writeExchange, writeQueue } from './records.ts';
+import type { Subscription } from './subscription.ts';
 import type { Tap } from './tap.ts';
 import { TlvWriter } from './tlv.ts';
 import type { Topology } from './topology.ts';
@@ -97,9 +98,9 @@ export class Vhost {
     for (const binding of gone) this.unbound(binding.source);
   }
 
-  /** A subscription ended. */
-  detach(queue: Queue, subscription: Parameters<Queue['detach']>[0]): void {
-    if (queue.detach(subscription) && !queue.deleted) this.deleteQueue(queue);
+  /** A subscription ended, or (`holds`) takes no more and keeps its deliveries. */
+  detach(queue: Queue, subscription: Subscription, holds: boolean): void {
+    if (queue.detach(subscription, holds) && !queue.deleted) this.deleteQueue(queue);
   }
 
   bind(source: Exchange, to: Destination, pattern: Pattern, args: Arguments): void {

@@ -322,13 +322,14 @@ export class Queue {
     this.#others.add(subscription);
   }
 
-  /** Answers true when it was the last consumer of a queue that goes with it. */
-  detach(subscription: Subscription): boolean {
-    this.#draining = this.#draining.filter((other) => other !== subscription);
-    if (subscription.pull) {
-      this.#others?.delete(subscription);
-      return false;
-    }
+  /**
+   * A subscription is over, or (`holds`) is no consumer any more and keeps its deliveries. Answers true when it was the last
+   * consumer of a queue that goes with it.
+   */
+  detach(subscription: Subscription, holds: boolean): boolean {
+    if (this.#draining.length > 0) this.#draining = this.#draining.filter((other) => other !== subscription);
+    if (holds) this.#keep(subscription);
+    else this.#others?.delete(subscription);
     if (!this.consumers.remove(subscription) || this.consumers.count > 0) return false;
     this.#forgetUnwanted();
     return this.settings.autoDelete;

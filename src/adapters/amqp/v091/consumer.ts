@@ -87,7 +87,7 @@ export class Consumer extends Taker {
   /** basic.cancel: no more deliveries. The subscription stays until what is unsettled has been settled. */
   cancel(): void {
     this.over = true;
-    this.subscription?.setCredit(0);
+    this.subscription?.cancel();
   }
 }
 

@@ -202,6 +202,14 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   }
 
   #settleOld(first: number, last: number, op: SettleOp): void {
+    if (first === last) {
+      const position = this.#old.get(first);
+      if (position === undefined) return;
+      this.#old.delete(first);
+      this.#unsettled--;
+      this.#apply(position, op);
+      return;
+    }
     for (const [id, position] of this.#old) {
       // In ascending order: they were added so.
       if (id > last) break;

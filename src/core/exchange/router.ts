@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import type { Arguments, ExchangeKindName } from '../door.ts';
 import { CoreError } from '../errors.ts';
 import type { Pattern, RoutingKey } from '../message.ts';
+import { Roster, type Rostered } from '../roster.ts';
 import { type Bound, createKind, type ExchangeKind, type HeaderSource } from './exchange.ts';
 import { bindingIdentity } from './pattern.ts';
 
@@ -17,7 +18,7 @@ export type Destination<Q, T, E> =
   | { readonly kind: 'tap'; readonly target: T }
   | { readonly kind: 'exchange'; readonly target: E };
 
-export type Binding<Q, T, E> = Bound & Destination<Q, T, E> & { readonly source: E };
+export type Binding<Q, T, E> = Bound & Destination<Q, T, E> & Rostered<Binding<Q, T, E>> & { readonly source: E };
 
 /** The answer: each queue and each tap once, however many bindings led to it. Shared and cached: do not change it. */
 export interface Route<Q, T> {
@@ -75,6 +76,8 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
   /** Those with something in their cache. */
   readonly #caching = new Set<Node<Q, T, E>>();
   readonly #matched: Binding<Q, T, E>[] = [];
+  /** Every binding. */
+  readonly roster = new Roster<Binding<Q, T, E>>();
   #version = 0;
   #bindings = 0;
 
@@ -134,6 +137,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
     const gone = this.unbindAll(exchange);
     for (const binding of node.index.all()) {
       this.#forget(binding);
+      this.roster.remove(binding);
       gone.push(binding);
       this.#bindings--;
     }
@@ -148,9 +152,17 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
     assert(source.name !== DEFAULT_EXCHANGE, 'the default exchange has no bindings');
     const node = this.#node(source);
     if (this.#find(source, to.target, pattern, args) !== undefined) return undefined;
-    const binding: Binding<Q, T, E> = { ...to, source, pattern, arguments: args };
+    const binding: Binding<Q, T, E> = {
+      ...to,
+      source,
+      pattern,
+      arguments: args,
+      older: undefined,
+      newer: undefined,
+    };
     node.index.add(binding);
     this.#remember(binding);
+    this.roster.add(binding);
     this.#bindings++;
     this.changed();
     return binding;
@@ -162,6 +174,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
     if (binding === undefined) return undefined;
     this.#forget(binding);
     this.#node(source).index.remove(binding);
+    this.roster.remove(binding);
     this.#bindings--;
     this.changed();
     return binding;
@@ -171,7 +184,10 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
   unbindAll(target: Q | T | E): Binding<Q, T, E>[] {
     const gone = this.bindingsTo(target);
     if (gone.length === 0) return gone;
-    for (const binding of gone) this.#node(binding.source).index.remove(binding);
+    for (const binding of gone) {
+      this.#node(binding.source).index.remove(binding);
+      this.roster.remove(binding);
+    }
     this.#inbound.delete(target);
     this.#bindings -= gone.length;
     this.changed();

@@ -9,6 +9,7 @@ import type { Client } from '../client.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
 import { RECORD, zigzag } from '../records.ts';
+import type { Rostered } from '../roster.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import { readStored } from '../stored-message.ts';
 import type { Subscription } from '../subscription.ts';
@@ -29,7 +30,7 @@ const EXPIRED_PER_TAKE_MAX = 256;
 
 const record = new TlvWriter();
 
-export class Queue {
+export class Queue implements Rostered<Queue> {
   readonly engine: Engine;
   readonly vhost: Vhost;
   readonly id: number;
@@ -43,6 +44,8 @@ export class Queue {
   readonly consumers = new Consumers();
   /** Pull subscriptions that have credit now: served first, and counted nowhere. */
   readonly pulls = new Consumers();
+  older: Queue | undefined;
+  newer: Queue | undefined;
   /** In the engine's ready list. */
   awake = false;
   deleted = false;

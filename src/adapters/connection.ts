@@ -28,7 +28,7 @@ export interface ConnectionHandlers {
 const SLAB_BYTES = 64 * 1024;
 /** Ranges at least this long are written from where they are instead of being copied into a slab. */
 const ZERO_COPY_BYTES = 16 * 1024;
-const POOL_SLABS_MAX = 256;
+const POOL_SLABS_MAX = 64;
 
 const pool: Buffer[] = [];
 const NO_SLAB: Buffer = Buffer.alloc(0);

@@ -79,7 +79,7 @@ export class Vhost {
       writeQueue(record.reset(), id, this.id, name, settings);
       this.#log(RECORD.queueDeclare);
     }
-    if (settings.exclusive) owner?.queues.add(queue);
+    if (settings.exclusive) owner?.owns(queue);
     return queue;
   }
 
@@ -93,7 +93,7 @@ export class Vhost {
     }
     const subscriptions = queue.subscriptions();
     const gone = this.topology.removeQueue(this, queue);
-    queue.owner?.queues.delete(queue);
+    queue.owner?.ownsNoMore(queue);
     for (const subscription of subscriptions) subscription.end('not-found');
     for (const binding of gone) this.unbound(binding.source);
   }

@@ -44,7 +44,10 @@ export class Checkpointer {
     const { journal, limits, clock } = this.#engine;
     const bytes = journal.bytesSinceCheckpoint;
     if (bytes === 0 || this.#stopped) return false;
-    return bytes >= limits.checkpointLogBytes || clock.monotonic() - this.#lastMs >= limits.checkpointMs;
+    const sinceMs = clock.monotonic() - this.#lastMs;
+    // What was settled meanwhile gives space back only after a checkpoint, and publishers wait for that space.
+    if (this.#engine.blockedBy !== undefined && sinceMs >= limits.diskCheckMs) return true;
+    return bytes >= limits.checkpointLogBytes || sinceMs >= limits.checkpointMs;
   }
 
   /** Make one now, unless one is under way: then that one. Failures are logged; the next one makes up for them. */

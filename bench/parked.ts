@@ -3,7 +3,7 @@ import { statfsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runLoad } from './generator.ts';
 import { type Result, rssBytes } from './load/measure.ts';
-import { type RunningJunction, startJunction } from './peers/junction.ts';
+import { type Pauses, type RunningJunction, startJunction } from './peers/junction.ts';
 import type { Row } from './scenarios.ts';
 
 /** Bytes on disk for each message beside its payload, checkpoints included, generously. */
@@ -41,6 +41,11 @@ export function checkRoom(folder: string, messages: number, payloadBytes: number
   }
 }
 
+function addPauses(extra: Record<string, number>, when: string, pauses: Pauses): void {
+  extra[`longestPause${when}Ms`] = pauses.longestMs;
+  extra[`longestOwnPause${when}Ms`] = pauses.longestOwnMs;
+}
+
 export async function runParked(cli: string, folder: string, messages: number, payloadBytes: number): Promise<Row[]> {
   checkRoom(folder, messages, payloadBytes);
   const extra: Record<string, number> = {};
@@ -53,14 +58,14 @@ export async function runParked(cli: string, folder: string, messages: number, p
     const growing = Date.now();
     const into = await publish(server, PARKED, messages, payloadBytes);
     Object.assign(extra, into.extra);
-    extra['longestPauseGrowingMs'] = server.longestPauseMs(growing);
+    addPauses(extra, 'Growing', server.pauses(growing));
     // A checkpoint may be under way, and the disk is as busy as it was for the last tenth.
     const beside = await publish(server, 'probe', PROBE, payloadBytes);
     extra['emptyQueueBesidePerSecond'] = beside.messages / beside.seconds;
     extra['lastTenthToEmptyBeside'] = (into.extra?.['tenth10PerSecond'] ?? 0) / extra['emptyQueueBesidePerSecond'];
     await consume(server, 'probe', PROBE, payloadBytes);
     await sleep(10_000);
-    extra['longestPauseParkedMs'] = server.longestPauseMs(Date.now() - 9000);
+    addPauses(extra, 'Parked', server.pauses(Date.now() - 9000));
     const parked = { ...into, serverRssBytes: rssBytes(server.pid), extra };
 
     await server.stop();
@@ -74,7 +79,8 @@ export async function runParked(cli: string, folder: string, messages: number, p
 
     const draining = Date.now();
     const out = await consume(server, PARKED, messages, payloadBytes);
-    const pauses = { longestPauseDrainingMs: server.longestPauseMs(draining) };
+    const pauses: Record<string, number> = {};
+    addPauses(pauses, 'Draining', server.pauses(draining));
     return [
       { row: 'parked-10m in', result: parked },
       { row: 'parked-10m out', result: { ...out, extra: pauses } },

@@ -15,13 +15,20 @@ interface Ready {
   readonly http: number;
 }
 
+export interface Pauses {
+  /** The longest, in milliseconds. */
+  readonly longestMs: number;
+  /** The longest less all the time its thread waited for a core about then: what the server must answer for, at least. */
+  readonly longestOwnMs: number;
+}
+
 export interface RunningJunction extends RunningPeer {
   /** From starting the process to the line that says ready. */
   readonly readySeconds: number;
   /** What recovery said it did. */
   readonly recovery: string;
-  /** Longest pause of its event loop since `sinceMs` (wall clock), in milliseconds. */
-  longestPauseMs(sinceMs: number): number;
+  /** Pauses of its event loop since `sinceMs` (wall clock). */
+  pauses(sinceMs: number): Pauses;
   /** End it as a power cut would. */
   kill(): Promise<void>;
 }
@@ -48,19 +55,21 @@ export async function startJunction(cli: string, folder: string, watchPauses = f
     port: (protocol) => ready[protocol],
     readySeconds: (Date.now() - started) / 1000,
     recovery: recovered === undefined ? '' : (JSON.parse(recovered) as { summary: string }).summary,
-    longestPauseMs: (sinceMs) => longestPause(delays, sinceMs),
+    pauses: (sinceMs) => pausesIn(delays, sinceMs),
     stop: () => child.stop(),
     kill: () => child.kill(),
   };
 }
 
-function longestPause(file: string, sinceMs: number): number {
-  let longest = 0;
-  for (const line of readFileSync(file, 'utf8').split('\n')) {
-    const [at, delay] = line.split(' ').map(Number);
-    if (at !== undefined && delay !== undefined && at >= sinceMs) longest = Math.max(longest, delay);
+function pausesIn(file: string, sinceMs: number): Pauses {
+  const pauses = { longestMs: 0, longestOwnMs: 0 };
+  for (const line of readFileSync(file, 'utf8').split('\n').filter(Boolean)) {
+    const [at = 0, pause = 0, waited = 0] = line.split(' ').map(Number);
+    if (at < sinceMs) continue;
+    pauses.longestMs = Math.max(pauses.longestMs, pause);
+    pauses.longestOwnMs = Math.max(pauses.longestOwnMs, pause - waited);
   }
-  return longest;
+  return pauses;
 }
 
 /** Our server as one of the peers. @param cli its compiled command line */

@@ -24,7 +24,6 @@ export const mosquitto: Peer = {
       'persistence false',
       'max_inflight_messages 0',
       'max_queued_messages 0',
-      'set_tcp_nodelay true',
       'log_dest none',
     ];
     // As root it would change to a user who may not read the folder.

@@ -16,7 +16,8 @@ export interface Peer {
 
 /** What a session does with what its connection tells it. */
 export interface ConnectionHandlers {
-  /** Bytes arrived: any cut of the stream. `chunk` is never reused, but keeping a slice pins all of it: copy what you keep. */
+  /** Bytes arrived: any cut of the stream. `chunk` is used again for the next read of any connection: it is valid until
+   *  this returns, so copy what you keep. */
   onChunk(chunk: Buffer): void;
   /** Queued output fell below the high mark after `roomy` was false. */
   onRoom(): void;
@@ -27,7 +28,7 @@ export interface ConnectionHandlers {
 const SLAB_BYTES = 64 * 1024;
 /** Ranges at least this long are written from where they are instead of being copied into a slab. */
 const ZERO_COPY_BYTES = 16 * 1024;
-const POOL_SLABS_MAX = 256;
+const POOL_SLABS_MAX = 64;
 
 const pool: Buffer[] = [];
 const NO_SLAB: Buffer = Buffer.alloc(0);
@@ -157,7 +158,8 @@ export abstract class Connection {
   protected abstract uncork(): void;
   protected abstract endTransport(): void;
 
-  protected received(chunk: Buffer): void {
+  /** The transport read bytes. */
+  received(chunk: Buffer): void {
     this.bytesIn += chunk.length;
     this.handlers?.onChunk(chunk);
   }
@@ -206,7 +208,7 @@ export abstract class Connection {
   }
 }
 
-/** A connection over a TCP or TLS socket. */
+/** A connection over a TCP or TLS socket. Whoever makes it calls `received` with what the stream reads. */
 export class StreamConnection extends Connection {
   readonly #stream: Duplex;
   #corked = false;
@@ -215,7 +217,6 @@ export class StreamConnection extends Connection {
     super(peer, limits);
     this.#stream = stream;
     let failure: Error | undefined;
-    stream.on('data', (chunk: Buffer) => this.received(chunk));
     stream.on('drain', () => this.drained());
     stream.on('error', (error) => {
       failure = error;

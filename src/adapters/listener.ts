@@ -2,6 +2,7 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../core/index.ts';
 import { type Connection, type Peer, StreamConnection } from './connection.ts';
+import { readShared } from './shared-reads.ts';
 
 export interface Listener {
   /** The bound port. */
@@ -27,12 +28,15 @@ export function peerOf(socket: Socket, tls = false): Peer {
 
 /** Rejects with the system error (EADDRINUSE, EACCES, ...) when the port cannot be bound. */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const server: Server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
+  const server: Server = createServer({ noDelay: true, keepAlive: true, pauseOnConnect: true }, (accepted) => {
     if (options.admit !== undefined && !options.admit()) {
-      socket.destroy();
+      accepted.destroy();
       return;
     }
-    options.onConnection(new StreamConnection(socket, peerOf(socket), options.limits));
+    const peer = peerOf(accepted);
+    const socket = readShared(accepted, (bytes) => connection.received(bytes));
+    const connection: StreamConnection = new StreamConnection(socket, peer, options.limits);
+    options.onConnection(connection);
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

@@ -241,7 +241,7 @@ export class Admin implements AdminDoor {
   closeClient(id: number, detail: string): void {
     const client = this.#clients.get(id);
     if (client === undefined) throw new CoreError('not-found', `client ${id}`);
-    client.closeBy('stopping', detail);
+    client.closeBy('closed-by-operator', detail);
   }
 
   retainedKeys(vhostName: string, exchange: string, pattern?: Pattern): string[] {

@@ -1,5 +1,6 @@
 /** Work that would hold up the event loop if done at once, done in slices of at most `limits.sliceMs`. */
 import type { Clock } from './clock.ts';
+import { Fifo } from './fifo.ts';
 
 /** A job yields between steps of some tens of microseconds. */
 export type Job = Generator<void, void, undefined>;
@@ -9,7 +10,7 @@ function* nothing(): Job {}
 export class Background {
   readonly #clock: Clock;
   readonly #sliceMs: number;
-  readonly #jobs: { job: Job; done: () => void }[] = [];
+  readonly #jobs = new Fifo<{ job: Job; done: () => void }>();
   #running = false;
 
   constructor(clock: Clock, sliceMs: number) {
@@ -18,7 +19,7 @@ export class Background {
   }
 
   get busy(): boolean {
-    return this.#jobs.length > 0;
+    return this.#jobs.size > 0;
   }
 
   /** Resolves when no job is under way. */
@@ -37,7 +38,7 @@ export class Background {
   readonly #slice = (): void => {
     const until = this.#clock.monotonic() + this.#sliceMs;
     this.#running = true;
-    for (let next = this.#jobs[0]; next !== undefined; next = this.#jobs[0]) {
+    for (let next = this.#jobs.first; next !== undefined; next = this.#jobs.first) {
       while (!next.job.next().done) {
         if (this.#clock.monotonic() >= until) {
           this.#clock.soon(this.#slice);

@@ -5,7 +5,7 @@
 import type { Timer } from './clock.ts';
 import type { Engine } from './engine.ts';
 import type { LiveBodies } from './journal/journal.ts';
-import { saveState } from './state.ts';
+import { StateMoment, saveState } from './state.ts';
 import type { Topology } from './topology.ts';
 
 /** How often it is looked whether one is due. */
@@ -44,7 +44,10 @@ export class Checkpointer {
     const { journal, limits, clock } = this.#engine;
     const bytes = journal.bytesSinceCheckpoint;
     if (bytes === 0 || this.#stopped) return false;
-    return bytes >= limits.checkpointLogBytes || clock.monotonic() - this.#lastMs >= limits.checkpointMs;
+    const sinceMs = clock.monotonic() - this.#lastMs;
+    // What was settled meanwhile gives space back only after a checkpoint, and publishers wait for that space.
+    if (this.#engine.blockedBy !== undefined && sinceMs >= limits.diskCheckMs) return true;
+    return bytes >= limits.checkpointLogBytes || sinceMs >= limits.checkpointMs;
   }
 
   /** Make one now, unless one is under way: then that one. Failures are logged; the next one makes up for them. */
@@ -76,12 +79,15 @@ export class Checkpointer {
     const batch = journal.seal();
     const pages = bodies.loggedIndex.pages.snapshot(kind);
     engine.targetSetGeneration++;
-    const state = saveState(this.#topology, pages, () => journal.whenDurable(batch), clock, limits.sliceMs);
+    const moment = new StateMoment(this.#topology);
+    const state = saveState(moment, pages, () => journal.whenDurable(batch), clock, limits.sliceMs);
     try {
       await journal.checkpoint(batch, state, kind);
     } catch (error) {
       pages.abort();
       throw error;
+    } finally {
+      await engine.background.run(moment.end());
     }
     pages.commit();
     engine.log('debug', 'checkpoint', { batch, kind, bytes: pages.bytes });

@@ -11,6 +11,7 @@ import type {
 } from './door.ts';
 import type { Engine } from './engine.ts';
 import { CoreError, type ErrorCode } from './errors.ts';
+import { type Bag, bagAdd, bagInto, bagRemove } from './exchange/bag.ts';
 import { Producer } from './producer.ts';
 import type { Queue } from './queue/queue.ts';
 import { Subscription } from './subscription.ts';
@@ -23,14 +24,16 @@ export class Client implements ClientDoor {
   readonly home: Vhost;
   readonly engine: Engine;
   readonly handlers: ClientHandlers;
-  /** Exclusive queues of this client. */
-  readonly queues = new Set<Queue>();
   published = 0;
   delivered = 0;
   closed = false;
   readonly #connectedAtMs: number;
-  readonly #subscriptions = new Set<Subscription>();
-  readonly #others = new Set<Producer | Tap>();
+  // Bags, because most connections have one of a kind or none, and there are thousands of connections.
+  #subscriptions: Bag<Subscription>;
+  #subscriptionCount = 0;
+  #others: Bag<Producer | Tap>;
+  /** Its exclusive queues. */
+  #queues: Bag<Queue>;
   readonly #gone: (client: Client) => void;
 
   /** @param gone called once, when the client has closed */
@@ -51,14 +54,14 @@ export class Client implements ClientDoor {
   producer(handlers: ProducerHandlers): Producer {
     this.#checkOpen();
     const producer = new Producer(this, handlers);
-    this.#others.add(producer);
+    this.#others = bagAdd<Producer | Tap>(this.#others, producer);
     return producer;
   }
 
   tap(handlers: TapHandlers): Tap {
     this.#checkOpen();
     const tap = new Tap(this, handlers);
-    this.#others.add(tap);
+    this.#others = bagAdd<Producer | Tap>(this.#others, tap);
     return tap;
   }
 
@@ -66,16 +69,17 @@ export class Client implements ClientDoor {
     this.#checkOpen();
     const queue = this.home.queueFor(name, this);
     const { subscriptionsPerConnectionMax } = this.engine.limits;
-    if (this.#subscriptions.size >= subscriptionsPerConnectionMax) {
+    if (this.#subscriptionCount >= subscriptionsPerConnectionMax) {
       throw new CoreError('limit-exceeded', `${subscriptionsPerConnectionMax} subscriptions on one connection`);
     }
+    const subscription = new Subscription(queue, this, options, handlers);
     const held = queue.consumers.all().some((other) => other.exclusive);
-    if (held || (options.exclusive === true && queue.consumers.count > 0)) {
+    if (held || (subscription.exclusive && queue.consumers.count > 0)) {
       throw new CoreError('in-use', `queue '${name}' has ${held ? 'an exclusive consumer' : 'other consumers'}`);
     }
-    const subscription = new Subscription(queue, this, options, handlers);
-    this.#subscriptions.add(subscription);
-    queue.attach(subscription);
+    this.#subscriptions = bagAdd(this.#subscriptions, subscription);
+    this.#subscriptionCount++;
+    subscription.start();
     return subscription;
   }
 
@@ -85,44 +89,62 @@ export class Client implements ClientDoor {
 
   /** A subscription ended. */
   left(subscription: Subscription): void {
-    this.#subscriptions.delete(subscription);
+    this.#subscriptions = bagRemove(this.#subscriptions, subscription);
+    this.#subscriptionCount--;
   }
 
   /** A producer or tap ended. */
   leftBy(other: Producer | Tap): void {
-    this.#others.delete(other);
+    this.#others = bagRemove(this.#others, other);
+  }
+
+  /** An exclusive queue was made for it. */
+  owns(queue: Queue): void {
+    this.#queues = bagAdd(this.#queues, queue);
+  }
+
+  /** An exclusive queue of its own is gone. */
+  ownsNoMore(queue: Queue): void {
+    this.#queues = bagRemove(this.#queues, queue);
   }
 
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    for (const subscription of [...this.#subscriptions]) subscription.close();
-    for (const other of [...this.#others]) other.close();
-    for (const queue of [...this.queues]) this.home.deleteQueue(queue);
+    for (const subscription of itemsOf(this.#subscriptions)) subscription.close();
+    for (const other of itemsOf(this.#others)) other.close();
+    for (const queue of itemsOf(this.#queues)) this.home.deleteQueue(queue);
     this.#gone(this);
   }
 
   /** The operator or the broker closes the client. */
   closeBy(reason: ErrorCode, detail: string): void {
     if (this.closed) return;
-    for (const subscription of [...this.#subscriptions]) subscription.end(reason);
+    for (const subscription of itemsOf(this.#subscriptions)) subscription.end(reason);
     this.handlers.onClose?.(reason, detail);
     this.close();
   }
 
   info(): ClientInfo {
     let unsettled = 0;
-    for (const subscription of this.#subscriptions) unsettled += subscription.unsettled;
+    for (const subscription of itemsOf(this.#subscriptions)) unsettled += subscription.unsettled;
     const { user, clientId, protocol, peer } = this.identity;
     return {
       ...{ user, clientId, protocol, peer },
       id: this.id,
       vhost: this.home.name,
       connectedAtMs: this.#connectedAtMs,
-      subscriptions: this.#subscriptions.size,
+      subscriptions: this.#subscriptionCount,
       unsettled,
       published: this.published,
       delivered: this.delivered,
     };
   }
+}
+
+/** A copy: what is done to the items may change the bag. */
+function itemsOf<T extends object>(bag: Bag<T>): T[] {
+  const items: T[] = [];
+  bagInto(bag, items);
+  return items;
 }

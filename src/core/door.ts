@@ -113,8 +113,8 @@ export interface SubscribeOptions {
   priority?: number;
   /** For listings. */
   tag?: string;
-  /** Takes single messages and is no consumer: not counted as one, goes before consumers of any priority, is refused only
-   *  by an exclusive consumer, and its end does not delete an auto-delete queue. */
+  /** Takes messages now and then, while it has credit, and is no consumer: not counted as one, goes before consumers of
+   *  any priority, is refused only by an exclusive consumer, and its end does not delete an auto-delete queue. */
   pull?: boolean;
 }
 
@@ -152,12 +152,16 @@ export interface Subscription {
   settle(first: number, last: number, op: SettleOp): number;
   /** Call `done` once everything settled so far is durable (at once when nothing needs the disk). */
   afterDurable(done: () => void): void;
-  /** Hand out what is ready now as far as the credit goes, then set the credit to 0 and call `done`. Never calls it
-   *  synchronously; calls it too when the subscription ends meanwhile. */
-  drain?(done: () => void): void;
+  /** Hand out what was published before this call, as far as the credit goes and also if it must come from disk or is
+   *  being written there; then set the credit to 0 and call `done`, in the turn in which that is so. Never calls it
+   *  synchronously; calls it too when the subscription ends meanwhile, or when a message cannot be read. */
+  drain(done: () => void): void;
   /** Handed out and not settled. */
   readonly unsettled: number;
-  /** End it. `requeue` what is unsettled: the default. */
+  /** Take no more, and be no consumer any longer: it counts as none, and an auto-delete queue goes with its last one.
+   *  What is unsettled can be settled until `close`. `onEnd` is not called any more. */
+  cancel(): void;
+  /** End it; what is unsettled is requeued. */
   close(): void;
 }
 

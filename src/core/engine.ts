@@ -8,6 +8,7 @@ import { Bodies } from './bodies.ts';
 import type { Clock } from './clock.ts';
 import { Deadlines } from './deadlines.ts';
 import { CoreError } from './errors.ts';
+import { Fifo } from './fifo.ts';
 import type { Journal, JournalHandlers } from './journal/journal.ts';
 import type { Limits } from './limits.ts';
 import type { Format, Message } from './message.ts';
@@ -67,15 +68,13 @@ export class Engine implements JournalHandlers {
 
   /** When queues have something that expires. */
   readonly deadlines: Deadlines<Queue>;
-  readonly #ready: Dispatched[] = [];
-  #readyHead = 0;
+  readonly #ready = new Fifo<Dispatched>();
   #awaitingQueues: AwaitsBatches[] = [];
   #awaitingProducers: Producer[] = [];
   #confirmable: Producer[] = [];
   #paused = new Set<Producer>();
   #settling: Queue[] = [];
-  #waiters: Waiter[] = [];
-  #waiterHead = 0;
+  readonly #waiters = new Fifo<Waiter>();
   #turnAsked = false;
   #targetSets = 0;
   /** Batch of the newest record. */
@@ -193,7 +192,7 @@ export class Engine implements JournalHandlers {
       for (const producer of confirmable) producer.confirmAtOnce();
     }
     this.#dispatch();
-    if (this.#readyHead < this.#ready.length) this.askTurn();
+    if (this.#ready.size > 0) this.askTurn();
     // While a commit is under way, settlements wait for its end: more of them make one record then.
     if (this.#lastWritten <= this.journal.durableBatch) this.flushSettlements();
   };
@@ -201,18 +200,13 @@ export class Engine implements JournalHandlers {
   #dispatch(): void {
     const until = this.clock.monotonic() + this.limits.sliceMs;
     const ready = this.#ready;
-    for (let visits = 1; this.#readyHead < ready.length; visits++) {
-      const queue = ready[this.#readyHead++] as Dispatched;
+    for (let visits = 1; ready.size > 0; visits++) {
+      const queue = ready.shift() as Dispatched;
       queue.awake = false;
       if (queue.dispatch(DELIVERIES_PER_VISIT)) this.wake(queue);
       // Reading the clock costs as much as a delivery: do it now and then. The count bounds a turn on a clock that stands.
       if ((visits & 7) === 0 && (visits >= VISITS_PER_TURN_MAX || this.clock.monotonic() >= until)) break;
     }
-    // Give the done part of the list back, now and then only: moving the rest down costs as much as it is long.
-    if (this.#readyHead === ready.length) ready.length = 0;
-    else if (this.#readyHead > 1024) ready.splice(0, this.#readyHead);
-    else return;
-    this.#readyHead = 0;
   }
 
   // ---- What the journal tells -------------------------------------------------------------------------------------
@@ -228,15 +222,11 @@ export class Engine implements JournalHandlers {
     for (const producer of producers) {
       if (producer.becameDurable(batch)) this.#awaitingProducers.push(producer);
     }
-    while (this.#waiterHead < this.#waiters.length) {
-      const waiter = this.#waiters[this.#waiterHead] as Waiter;
-      if (waiter.batch > batch) break;
-      this.#waiterHead++;
+    for (;;) {
+      const waiter = this.#waiters.first;
+      if (waiter === undefined || waiter.batch > batch) break;
+      this.#waiters.shift();
       waiter.done();
-    }
-    if (this.#waiterHead === this.#waiters.length) {
-      this.#waiters.length = 0;
-      this.#waiterHead = 0;
     }
     if (this.#settling.length > 0) this.askTurn();
   }

@@ -33,6 +33,7 @@ export const ERRORS = {
   'connection-limit': { severity: 'connection', text: 'too many connections' },
   'slow-consumer': { severity: 'connection', text: 'the peer does not read what it asked for' },
   'taken-over': { severity: 'connection', text: 'another connection took over this session' },
+  'closed-by-operator': { severity: 'connection', text: 'the operator closed this connection' },
   'publishing-blocked': { severity: 'reply', text: 'publishing is blocked by a resource alarm' },
   stopping: { severity: 'connection', text: 'the broker is stopping' },
   'internal-error': { severity: 'connection', text: 'the broker made a mistake; see its log' },

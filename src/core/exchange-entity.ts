@@ -2,10 +2,11 @@
 
 import type { ExchangeKindName, ExchangeSettings } from './door.ts';
 import type { Engine } from './engine.ts';
-import { RetainedIndex } from './exchange/retained.ts';
+import { type RetainedEntry, RetainedIndex } from './exchange/retained.ts';
 import type { RoutedExchange } from './exchange/router.ts';
 import type { Pattern, RoutingKey } from './message.ts';
 import { RECORD } from './records.ts';
+import type { Moment } from './roster.ts';
 import { TlvWriter } from './tlv.ts';
 
 /** A retained last value. Immutable: a new value is a new object, so that a checkpoint can hold on to the old one. */
@@ -82,6 +83,11 @@ export class Exchange implements RoutedExchange {
   retained(pattern?: Pattern): readonly { readonly key: RoutingKey; readonly value: RetainedValue }[] {
     if (this.#retained === undefined) return EMPTY;
     return pattern === undefined ? this.#retained.all() : this.#retained.match(pattern);
+  }
+
+  /** All last values of this moment, to be read over many turns; undefined when there are none. */
+  retainedMoment(): Moment<RetainedEntry<RetainedValue>> | undefined {
+    return this.#retained?.moment();
   }
 
   /** The exchange is gone: give the bodies of its last values up. */

@@ -35,7 +35,7 @@ export const LIMITS = {
   internedKeysPerConnectionMax: [4_096, 'routing keys one connection keeps interned'],
   volatileBytesMax: [128 * 1024 * 1024, 'bytes of transient messages kept in memory; more go to the journal unsynced'],
   readAheadBytesMax: [4 * 1024 * 1024, 'bytes one queue reads ahead from the journal'],
-  tailCacheBytesMax: [32 * 1024 * 1024, 'bytes of recent journal batches kept in memory'],
+  tailCacheBytesMax: [16 * 1024 * 1024, 'bytes of recent journal batches kept in memory'],
   segmentBytes: [64 * 1024 * 1024, 'bytes of one journal segment file'],
   batchBytesMax: [1024 * 1024, 'bytes of one journal batch (a larger record gets a batch of its own)'],
   checkpointLogBytes: [512 * 1024 * 1024, 'journal bytes between two checkpoints'],

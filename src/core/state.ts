@@ -9,11 +9,13 @@
 import { TRANSIENT_BODY } from './bodies.ts';
 import type { Clock } from './clock.ts';
 import { CoreError } from './errors.ts';
+import type { RetainedEntry } from './exchange/retained.ts';
 import type { Exchange, RetainedValue } from './exchange-entity.ts';
 import { bindingFilter, NO_FILTER_LIMITS } from './filter/binding.ts';
-import { RoutingKey as Key, type RoutingKey } from './message.ts';
+import { RoutingKey as Key } from './message.ts';
 import type { Queue } from './queue/queue.ts';
 import { readBinding, readExchange, readQueue, writeBinding, writeExchange, writeQueue } from './records.ts';
+import type { Moment } from './roster.ts';
 import { ChunkReader } from './slab/chunk-reader.ts';
 import type { PageSnapshot } from './slab/page-store.ts';
 import { TlvReader, TlvWriter } from './tlv.ts';
@@ -28,75 +30,95 @@ const BLOCK_BYTES = 64 * 1024;
 /** Kinds of objects in the blocks, in the order in which they are written. */
 const OBJECT = { counters: 0, vhost: 1, exchange: 2, queue: 3, binding: 4, retained: 5 } as const;
 
-/** The objects at one moment. None of them changes what is written of it afterwards, so they are encoded at leisure. */
-interface Moment {
-  readonly lastId: number;
-  readonly vhosts: readonly Vhost[];
-  readonly exchanges: readonly [Vhost, Exchange][];
-  readonly queues: readonly Queue[];
-  readonly bindings: readonly Binding[];
-  readonly retained: readonly [Exchange, RoutingKey, RetainedValue][];
-}
+/**
+ * The objects at one moment, to be encoded at leisure: none of them changes what is written of it afterwards. Only virtual
+ * hosts and exchanges are copied; of the others there may be millions. `end` must be run.
+ */
+export class StateMoment {
+  readonly #lastId: number;
+  readonly #vhosts: readonly Vhost[];
+  readonly #exchanges: (readonly [Vhost, Exchange])[] = [];
+  readonly #queues: Moment<Queue>;
+  readonly #bindings: Moment<Binding>[] = [];
+  readonly #retained: (readonly [Exchange, Moment<RetainedEntry<RetainedValue>>])[] = [];
 
-function momentOf(topology: Topology): Moment {
-  const vhosts = [...topology.vhosts.values()];
-  const exchanges: [Vhost, Exchange][] = [];
-  const queues: Queue[] = [];
-  const bindings: Binding[] = [];
-  const retained: [Exchange, RoutingKey, RetainedValue][] = [];
-  for (const vhost of vhosts) {
-    for (const exchange of vhost.router.exchanges()) {
-      if (!exchange.logged) continue;
-      exchanges.push([vhost, exchange]);
-      for (const binding of vhost.router.bindingsFrom(exchange)) if (survives(binding)) bindings.push(binding);
-      for (const { key, value } of exchange.retained()) {
-        if ((value.info & TRANSIENT_BODY) === 0) retained.push([exchange, key, value]);
+  constructor(topology: Topology) {
+    this.#lastId = topology.lastId;
+    this.#vhosts = [...topology.vhosts.values()];
+    this.#queues = topology.loggedQueues.moment();
+    for (const vhost of this.#vhosts) {
+      this.#bindings.push(vhost.router.roster.moment());
+      for (const exchange of vhost.router.exchanges()) {
+        if (!exchange.logged) continue;
+        this.#exchanges.push([vhost, exchange]);
+        const retained = exchange.retainedMoment();
+        if (retained !== undefined) this.#retained.push([exchange, retained]);
       }
     }
-    for (const queue of vhost.queues.values()) if (queue.logged) queues.push(queue);
   }
-  return { lastId: topology.lastId, vhosts, exchanges, queues, bindings, retained };
+
+  /** Encode the objects one by one; the caller looks at the writer after each. */
+  *encode(out: TlvWriter): Generator<void, void, undefined> {
+    out.u8(OBJECT.counters).f64(this.#lastId);
+    for (const vhost of this.#vhosts) yield void out.u8(OBJECT.vhost).u32(vhost.id).text(vhost.name);
+    for (const [vhost, exchange] of this.#exchanges) {
+      if (exchange.predeclared) continue;
+      yield writeExchange(out.u8(OBJECT.exchange), exchange.id, vhost.id, exchange.name, exchange.settings);
+    }
+    for (const queue of this.#queues) {
+      out.u8(OBJECT.queue).u32(queue.ring.row);
+      yield writeQueue(out, queue.id, queue.vhost.id, queue.name, queue.settings);
+    }
+    for (const bindings of this.#bindings) {
+      // Those that do not survive are yielded too: passing a million of them takes its time.
+      for (const binding of bindings)
+        yield survives(binding) ? writeBinding(out.u8(OBJECT.binding), binding) : undefined;
+    }
+    for (const [exchange, retained] of this.#retained) yield* encodeRetained(exchange, retained, out);
+  }
+
+  /** It was read, or will not be. */
+  *end(): Generator<void, void, undefined> {
+    yield* this.#queues.end();
+    for (const bindings of this.#bindings) yield* bindings.end();
+    for (const [, retained] of this.#retained) yield* retained.end();
+  }
 }
 
-/** Encode the objects one by one; the caller looks at the writer after each. */
-function* encode(moment: Moment, out: TlvWriter): Generator<void, void, undefined> {
-  out.u8(OBJECT.counters).f64(moment.lastId);
-  for (const vhost of moment.vhosts) yield void out.u8(OBJECT.vhost).u32(vhost.id).text(vhost.name);
-  for (const [vhost, exchange] of moment.exchanges) {
-    if (exchange.predeclared) continue;
-    yield writeExchange(out.u8(OBJECT.exchange), exchange.id, vhost.id, exchange.name, exchange.settings);
-  }
-  for (const queue of moment.queues) {
-    out.u8(OBJECT.queue).u32(queue.ring.row);
-    yield writeQueue(out, queue.id, queue.vhost.id, queue.name, queue.settings);
-  }
-  for (const binding of moment.bindings) yield writeBinding(out.u8(OBJECT.binding), binding);
-  for (const [exchange, key, value] of moment.retained) {
-    yield void out.u8(OBJECT.retained).u32(exchange.id).u32(value.row).u8(key.separator).text(key.text);
+function* encodeRetained(
+  exchange: Exchange,
+  retained: Moment<RetainedEntry<RetainedValue>>,
+  out: TlvWriter,
+): Generator<void, void, undefined> {
+  for (const { key, value } of retained) {
+    if ((value.info & TRANSIENT_BODY) === 0) {
+      out.u8(OBJECT.retained).u32(exchange.id).u32(value.row).u8(key.separator).text(key.text);
+    }
+    yield;
   }
 }
 
 /**
- * The state as it is now, as chunks that are made when they are asked for; a chunk is valid until the next one is. Takes
+ * The state of a moment as chunks that are made when they are asked for; a chunk is valid until the next one is. Takes
  * `sliceMs` of a turn at most.
  * @param durable resolves when everything the state holds is durable: the end of it is not given before
  */
 export function saveState(
-  topology: Topology,
+  moment: StateMoment,
   pages: PageSnapshot,
   durable: () => Promise<void>,
   clock: Clock,
   sliceMs: number,
 ): AsyncIterable<Uint8Array> {
-  return sliced(chunksOf(momentOf(topology), pages), durable, clock, sliceMs);
+  return sliced(chunksOf(moment, pages), durable, clock, sliceMs);
 }
 
-function* chunksOf(moment: Moment, pages: PageSnapshot): Generator<Uint8Array | undefined, void, undefined> {
+function* chunksOf(moment: StateMoment, pages: PageSnapshot): Generator<Uint8Array | undefined, void, undefined> {
   const block = new TlvWriter().u32(MAGIC).u32(VERSION);
   yield Buffer.from(block.written);
   block.reset();
   let objects = 0;
-  for (const _ of encode(moment, block)) {
+  for (const _ of moment.encode(block)) {
     if (block.length >= BLOCK_BYTES) {
       yield new TlvWriter().u32(block.length).written;
       yield block.written;

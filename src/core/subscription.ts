@@ -20,6 +20,8 @@ const SETTLED = -1;
 export class Subscription implements SubscriptionDoor, DeliveryBatch {
   readonly priority: number;
   readonly exclusive: boolean;
+  /** Takes messages on request; no consumer. */
+  readonly pull: boolean;
   readonly tag: string;
   readonly message: Message;
   deliveryId = 0;
@@ -36,6 +38,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   /** A batch was left unfinished. */
   #paused = false;
   #closed = false;
+  #cancelled = false;
   /** Position by delivery number, in a ring of a power of two; `SETTLED` where it is done. */
   #slots = new Float64Array(SLOTS_FIRST);
   /** The oldest delivery that may be unsettled, but for those in `#old`. */
@@ -43,6 +46,12 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   /** Positions of deliveries that were left behind: unsettled for much longer than the others. */
   readonly #old = new Map<number, number>();
   #unsettled = 0;
+  /** A pull subscription that stands in its queue's list. */
+  #pulling = false;
+  /** Called at the end of a drain. */
+  #drains: (() => void)[] | undefined;
+  /** Draining ends when all positions below this one are handed out, or the credit is. */
+  drainUntil = 0;
   /** Position shown last to a presettled subscription, to be completed when its view is no longer needed. */
   #shown = SETTLED;
 
@@ -51,7 +60,8 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#client = client;
     this.#handlers = handlers;
     this.priority = options.priority ?? 0;
-    this.exclusive = options.exclusive ?? false;
+    this.pull = options.pull ?? false;
+    this.exclusive = !this.pull && options.exclusive === true;
     this.tag = options.tag ?? '';
     this.#presettled = options.settled ?? false;
     this.#credit = options.credit;
@@ -76,6 +86,17 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     return !this.#paused && this.#creditLeft();
   }
 
+  /** Deliveries it may be given. */
+  get room(): number {
+    return this.#credit === Infinity ? Math.max(0, this.#unsettledMax - this.#unsettled) : this.#credit;
+  }
+
+  /** Enter the queue's lists. */
+  start(): void {
+    this.#source.attach(this);
+    this.#wake();
+  }
+
   // ---- The queue's side -------------------------------------------------------------------------------------------
 
   /** Offer up to `count` deliveries; answers how many were taken. */
@@ -87,6 +108,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#handlers.onDeliveries(this);
     // With nothing left to take there is nothing left untaken.
     if (this.#allowed === 0 || !this.#creditLeft()) this.#paused = false;
+    if (this.#pulling && !this.#creditLeft()) this.#pullNoMore();
     this.#allowed = 0;
     this.#completeShown();
     return this.deliveryId - before;
@@ -142,8 +164,15 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
 
   setCredit(n: number): void {
     assert(n >= 0, 'credit is negative');
+    if (this.#cancelled) return;
     this.#credit = n;
-    if (n > 0) this.#wake();
+    if (n > 0) {
+      this.#wake();
+      return;
+    }
+    if (this.#pulling) this.#pullNoMore();
+    // Its end is near.
+    if (this.#drains !== undefined) this.#source.engine.wake(this.#source);
   }
 
   resume(): void {
@@ -173,6 +202,14 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   }
 
   #settleOld(first: number, last: number, op: SettleOp): void {
+    if (first === last) {
+      const position = this.#old.get(first);
+      if (position === undefined) return;
+      this.#old.delete(first);
+      this.#unsettled--;
+      this.#apply(position, op);
+      return;
+    }
     for (const [id, position] of this.#old) {
       // In ascending order: they were added so.
       if (id > last) break;
@@ -208,6 +245,35 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     else done();
   }
 
+  drain(done: () => void): void {
+    const { engine, ring } = this.#source;
+    if (this.#closed || this.#cancelled) {
+      engine.clock.soon(done);
+      return;
+    }
+    this.#drains ??= [];
+    this.#drains.push(done);
+    this.drainUntil = ring.tail;
+    this.#source.drain(this);
+  }
+
+  /** There is nothing more for it. */
+  drained(): void {
+    const drains = this.#drains ?? [];
+    this.#drains = undefined;
+    this.setCredit(0);
+    for (const done of drains) done();
+  }
+
+  cancel(): void {
+    if (this.#closed || this.#cancelled) return;
+    this.setCredit(0);
+    this.#endDrains();
+    this.#cancelled = true;
+    const source = this.#source;
+    source.vhost.detach(source, this, true);
+  }
+
   close(): void {
     this.#leave();
   }
@@ -216,7 +282,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   end(reason: ErrorCode): void {
     if (this.#closed) return;
     this.#leave();
-    this.#handlers.onEnd?.(reason);
+    if (!this.#cancelled) this.#handlers.onEnd?.(reason);
   }
 
   #leave(): void {
@@ -226,6 +292,8 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#allowed = 0;
     this.#client.left(this);
     const source = this.#source;
+    if (this.#pulling) this.#pullNoMore();
+    this.#endDrains();
     if (!source.deleted) {
       for (const position of this.#old.values()) source.giveBack(position, false);
       const mask = this.#slots.length - 1;
@@ -237,12 +305,26 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#unsettled = 0;
     this.#old.clear();
     this.#slots = new Float64Array(0);
-    source.vhost.detach(source, this);
+    source.vhost.detach(source, this, false);
+  }
+
+  #endDrains(): void {
+    for (const done of this.#drains ?? []) this.#source.engine.clock.soon(done);
+    this.#drains = undefined;
   }
 
   #wake(): void {
     if (this.#closed || this.#paused) return;
+    if (this.pull && !this.#pulling && this.#creditLeft()) {
+      this.#pulling = true;
+      this.#source.pull(this);
+    }
     this.#source.engine.wake(this.#source);
+  }
+
+  #pullNoMore(): void {
+    this.#pulling = false;
+    this.#source.pullNoMore(this);
   }
 
   /** Make room for one more delivery. */

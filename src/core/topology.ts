@@ -8,6 +8,7 @@ import type { ExchangeSettings, QueueSettings } from './door.ts';
 import type { Engine } from './engine.ts';
 import { Exchange } from './exchange-entity.ts';
 import { Queue } from './queue/queue.ts';
+import { Roster } from './roster.ts';
 import type { EntryRing } from './slab/entry-ring.ts';
 import { type Binding, Vhost } from './vhost.ts';
 
@@ -26,6 +27,8 @@ export class Topology {
   readonly vhosts = new Map<string, Vhost>();
   readonly vhostsById = new Map<number, Vhost>();
   readonly queuesById = new Map<number, Queue>();
+  /** Those that survive a restart. */
+  readonly loggedQueues = new Roster<Queue>();
   readonly exchangesById = new Map<number, Exchange>();
   /** The virtual host of each exchange, by the exchange's number. */
   readonly homes = new Map<number, Vhost>();
@@ -95,6 +98,7 @@ export class Topology {
     const queue = new Queue(vhost, id, name, settings, ring ?? rings.create(), owner);
     vhost.queues.set(name, queue);
     this.queuesById.set(id, queue);
+    if (queue.logged) this.loggedQueues.add(queue);
     this.used(id);
     vhost.router.changed();
     return queue;
@@ -104,6 +108,7 @@ export class Topology {
   removeQueue(vhost: Vhost, queue: Queue): Binding[] {
     vhost.queues.delete(queue.name);
     this.queuesById.delete(queue.id);
+    if (queue.logged) this.loggedQueues.remove(queue);
     const gone = vhost.router.unbindAll(queue);
     vhost.router.changed();
     queue.destroy();

@@ -12,6 +12,7 @@ import { bindingFilter } from './filter/binding.ts';
 import type { Pattern } from './message.ts';
 import type { Queue } from './queue/queue.ts';
 import { RECORD, writeBinding, writeExchange, writeQueue } from './records.ts';
+import type { Subscription } from './subscription.ts';
 import type { Tap } from './tap.ts';
 import { TlvWriter } from './tlv.ts';
 import type { Topology } from './topology.ts';
@@ -79,7 +80,7 @@ export class Vhost {
       writeQueue(record.reset(), id, this.id, name, settings);
       this.#log(RECORD.queueDeclare);
     }
-    if (settings.exclusive) owner?.queues.add(queue);
+    if (settings.exclusive) owner?.owns(queue);
     return queue;
   }
 
@@ -91,16 +92,16 @@ export class Vhost {
       record.reset().u32(queue.id);
       this.#log(RECORD.queueDelete);
     }
-    const consumers = queue.consumers.all();
+    const subscriptions = queue.subscriptions();
     const gone = this.topology.removeQueue(this, queue);
-    queue.owner?.queues.delete(queue);
-    for (const subscription of consumers) subscription.end('not-found');
+    queue.owner?.ownsNoMore(queue);
+    for (const subscription of subscriptions) subscription.end('not-found');
     for (const binding of gone) this.unbound(binding.source);
   }
 
-  /** A subscription ended. */
-  detach(queue: Queue, subscription: Parameters<Queue['detach']>[0]): void {
-    if (queue.detach(subscription) && !queue.deleted) this.deleteQueue(queue);
+  /** A subscription ended, or (`holds`) takes no more and keeps its deliveries. */
+  detach(queue: Queue, subscription: Subscription, holds: boolean): void {
+    if (queue.detach(subscription, holds) && !queue.deleted) this.deleteQueue(queue);
   }
 
   bind(source: Exchange, to: Destination, pattern: Pattern, args: Arguments): void {

@@ -3,6 +3,7 @@
  * in between, and compares (DESIGN section 10).
  */
 import { strict as assert } from 'node:assert';
+import type { QueueKind } from './script.ts';
 
 export interface ModelMessage {
   readonly id: number;
@@ -18,7 +19,9 @@ export interface ModelMessage {
 
 export class ModelQueue {
   readonly name: string;
+  /** It survives a restart. */
   readonly durable: boolean;
+  readonly kind: QueueKind;
   /** In order of publishing: everything not settled. */
   readonly messages = new Map<number, ModelMessage>();
   /** Settled, but a crash may undo it. */
@@ -26,9 +29,10 @@ export class ModelQueue {
   /** Settled for good: must never be seen again. */
   readonly gone = new Set<number>();
 
-  constructor(name: string, durable: boolean) {
+  constructor(name: string, durable: boolean, kind: QueueKind) {
     this.name = name;
     this.durable = durable;
+    this.kind = kind;
   }
 
   published(id: number, persistent: boolean): void {
@@ -88,10 +92,23 @@ export class ModelQueue {
     return ids;
   }
 
+  /** Whether there is something to hand out that is not newer than `newest`. */
+  holds(newest: number): boolean {
+    const first = this.#first();
+    return first !== undefined && first.id <= newest;
+  }
+
   get ready(): number {
     let count = 0;
     for (const message of this.messages.values()) if (!message.out) count++;
     return count;
+  }
+
+  /** Begin with what there is, whatever was promised. */
+  adopt(found: readonly { id: number; redeliveries: number }[]): void {
+    for (const { id, redeliveries } of found) {
+      this.messages.set(id, { id, logged: true, confirmed: true, returns: redeliveries, out: false });
+    }
   }
 
   /** The broker restarted and shows `found`, in order. Everything that was promised must be there, nothing that was not. */

@@ -146,6 +146,13 @@ export class SimDisk implements Disk {
     return Math.max(0, capacity - used);
   }
 
+  /** Let there be room for so many bytes more; undefined: as much as anybody wants. */
+  leave(freeBytes: number | undefined): void {
+    let used = 0;
+    for (const data of this.#files.values()) used += data.size;
+    this.options = { ...this.options, capacityBytes: freeBytes === undefined ? undefined : used + freeBytes };
+  }
+
   lies(): boolean {
     return this.options.lyingSync !== undefined && this.prng.chance(this.options.lyingSync);
   }
@@ -198,6 +205,7 @@ export class SimDisk implements Disk {
     }
     // A truncation that was not synced may have happened too.
     if (data.size < size && this.prng.chance(0.5)) size = data.size;
+    result.fill(0, size);
     data.seen = result;
     data.size = size;
     data.durable = Buffer.from(result);

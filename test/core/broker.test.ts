@@ -231,7 +231,7 @@ t.test('the operator closes a client; the broker stops', async (t) => {
   const [info] = fixture.broker.admin.clients('/');
   t.match(info, { user: 'alice', clientId: 'c-1', vhost: '/', subscriptions: 0 });
   fixture.broker.admin.closeClient(info?.id ?? 0, 'enough');
-  t.same(closed, ['stopping enough']);
+  t.same(closed, ['closed-by-operator enough']);
   t.throws(() => fixture.broker.admin.closeClient(99, ''), { code: 'not-found' });
   t.throws(() => client.tap({ onMessage: () => true }), { code: 'stopping' });
   await fixture.clock.drive(fixture.close());

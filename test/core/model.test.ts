@@ -1,6 +1,7 @@
 /** The model test, a short run of it: `npm run test:sim` is the long one. */
 import t from 'tap';
-import { Simulation, scriptOf } from '../../src/testing/simulation.ts';
+import { scriptOf } from '../../src/testing/script.ts';
+import { Simulation } from '../../src/testing/simulation.ts';
 
 const SEEDS = 60;
 

@@ -269,6 +269,32 @@ t.test('disk alarm: publishers blocked, consumers and acknowledgements go on, it
   t.equal(producer.publish(address, durably('3'), 0), true);
 });
 
+t.test('disk alarm: what is consumed gives its space back, and that ends the alarm', async (t) => {
+  const clock = new SimClock();
+  const disk = newDisk(clock, { capacityBytes: 4_000_000 });
+  // Nothing else would ask for a checkpoint.
+  const rare = { checkpointLogBytes: 1_000_000_000, checkpointMs: 1_000_000_000 };
+  const fixture = await start({ ...SMALL, ...rare, diskFreeBytesMin: 2_000_000, diskCheckMs: 1_000 }, clock, disk);
+  const { broker } = fixture;
+  await clock.drive(broker.admin.declareQueue('/', 'q', DURABLE));
+  const client = connect(fixture);
+  const producer = client.producer({});
+  const address = producer.address('', key('q'));
+  let published = 0;
+  for (; broker.blockedBy === undefined && published < 1_000; published++) {
+    producer.publish(address, durably('x'.repeat(10_000)), 0);
+    await clock.advance(50);
+  }
+  t.equal(broker.blockedBy, 'disk', `after ${published} messages`);
+  const got = collect(client, 'q', { credit: Infinity });
+  await clock.advance(500);
+  t.equal(got.bodies.length, published);
+  t.equal(broker.blockedBy, 'disk', 'the space is still taken');
+  got.subscription.settle(1, published, 'complete');
+  await clock.advance(10_000);
+  t.equal(broker.blockedBy, undefined);
+});
+
 t.test('last values survive as their messages do, and are read from disk', async (t) => {
   const clock = new SimClock();
   const fixture = await start(SMALL, clock, newDisk(clock));

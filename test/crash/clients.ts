@@ -149,7 +149,7 @@ const AUTHORIZATION = `Basic ${Buffer.from('guest:guest').toString('base64')}`;
 export async function httpConsume(ports: Ports, ledger: Ledger, receive: Receive, max: number): Promise<number> {
   const base = `http://127.0.0.1:${ports.http}/v1`;
   const headers = { authorization: AUTHORIZATION };
-  const answer = await fetch(`${base}/queues/${QUEUE}/lease?max=${max}&wait_ms=2000`, { method: 'POST', headers });
+  const answer = await fetch(`${base}/queues/${QUEUE}/lease?max=${max}`, { method: 'POST', headers });
   if (!answer.ok) throw new Error(`lease answered ${answer.status}: ${await answer.text()}`);
   const { lease, messages } = (await answer.json()) as Lease;
   if (lease === null) return 0;

@@ -3,7 +3,8 @@
  * A failing seed is run again with a shorter and shorter script; what is left of it is printed.
  */
 import { parseArgs } from 'node:util';
-import { type Command, Simulation, scriptOf } from '../../src/testing/simulation.ts';
+import { type Command, scriptOf } from '../../src/testing/script.ts';
+import { Simulation } from '../../src/testing/simulation.ts';
 
 const { values } = parseArgs({
   options: {

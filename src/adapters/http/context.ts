@@ -57,7 +57,7 @@ export class HttpContext {
   start(broker: Broker): void {
     const { limits, clock } = this.options;
     const clients = new HttpClients(broker, limits, clock);
-    this.#serving = { broker, clients, leases: new Leases(broker, clients, clock, limits) };
+    this.#serving = { broker, clients, leases: new Leases(clients, clock, limits) };
   }
 
   /** Requeue what is leased and end the users' presence. Idempotent. */

@@ -25,6 +25,7 @@ export const HTTP_STATUS = {
   'connection-limit': 503,
   'slow-consumer': 503,
   'taken-over': 409,
+  'closed-by-operator': 503,
   'publishing-blocked': 503,
   stopping: 503,
   'internal-error': 500,

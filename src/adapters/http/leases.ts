@@ -5,7 +5,6 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
-  type Broker,
   type Clock,
   CoreError,
   type DeliveryBatch,
@@ -20,8 +19,6 @@ import type { HttpClient, HttpClients } from './clients.ts';
 
 /** Bytes of randomness in a lease id: 144 bits cannot be guessed. */
 const ID_BYTES = 18;
-/** How long messages that are ready may take to come from disk when the request itself does not wait. */
-const READ_MS_MAX = 2_000;
 
 export interface LeaseRequest {
   readonly queue: string;
@@ -50,7 +47,6 @@ interface Held extends Lease {
 }
 
 export class Leases {
-  readonly #broker: Broker;
   readonly #clients: HttpClients;
   readonly #clock: Clock;
   readonly #limits: Limits;
@@ -58,8 +54,7 @@ export class Leases {
   readonly #waiting = new Set<Taking>();
   #closed = false;
 
-  constructor(broker: Broker, clients: HttpClients, clock: Clock, limits: Limits) {
-    this.#broker = broker;
+  constructor(clients: HttpClients, clock: Clock, limits: Limits) {
     this.#clients = clients;
     this.#clock = clock;
     this.#limits = limits;
@@ -80,7 +75,7 @@ export class Leases {
     if (this.#waiting.size >= this.#limits.leaseWaitersMax) {
       throw new CoreError('limit-exceeded', `${this.#limits.leaseWaitersMax} lease requests are waiting`);
     }
-    const taking = new Taking(this.#broker, owner, request, this.#clock, this.#limits);
+    const taking = new Taking(owner, request, this.#clock, this.#limits);
     this.#waiting.add(taking);
     const give = () => taking.finish();
     gone.addEventListener('abort', give);
@@ -178,8 +173,6 @@ class Taking {
   readonly #request: LeaseRequest;
   readonly #limits: Limits;
   readonly #clock: Clock;
-  /** How many messages the queue says it could hand out. */
-  readonly #ready: () => number;
   #bytes = 0;
   #timer: Timer | undefined;
   #draining = false;
@@ -187,8 +180,7 @@ class Taking {
   #resolve: () => void = () => {};
   #reject: (error: CoreError) => void = () => {};
 
-  constructor(broker: Broker, owner: HttpClient, request: LeaseRequest, clock: Clock, limits: Limits) {
-    this.#ready = () => broker.admin.queue(owner.client.vhost, request.queue)?.ready ?? 0;
+  constructor(owner: HttpClient, request: LeaseRequest, clock: Clock, limits: Limits) {
     this.#request = request;
     this.#limits = limits;
     this.#clock = clock;
@@ -236,18 +228,7 @@ class Taking {
     if (this.#draining || this.#finished) return;
     this.#draining = true;
     this.#timer?.cancel();
-    if (this.subscription.drain === undefined) this.#finishWhenNothingIsReady(this.#clock.monotonic() + READ_MS_MAX);
-    else this.subscription.drain(() => this.finish());
-  }
-
-  /** Without `drain`: a body may have to come from disk, so wait for as long as the queue says there is something. */
-  #finishWhenNothingIsReady(untilMs: number): void {
-    this.#clock.soon(() => {
-      if (this.#finished) return;
-      const isOver = this.#full || this.#ready() === 0 || this.#clock.monotonic() >= untilMs;
-      if (isOver) this.finish();
-      else this.#finishWhenNothingIsReady(untilMs);
-    });
+    this.subscription.drain(() => this.finish());
   }
 
   #ended(reason: ErrorCode): void {

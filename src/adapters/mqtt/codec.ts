@@ -39,7 +39,7 @@ export type Verdict = typeof TAKEN | typeof STOP | typeof NOT_YET;
 export interface PacketSink {
   /**
    * One whole packet: its first byte is `bytes[start]`, what follows the remaining length is `bytes[body, end)`. The
-   * bytes are never written to again, but keeping them pins the whole read.
+   * bytes are valid until the chunk they came with has been fed.
    */
   onPacket(bytes: Buffer, start: number, body: number, end: number): Verdict;
 }
@@ -157,7 +157,7 @@ export class PacketReader {
     if (this.#waitingBytes + bytes > 2 * this.packetBytesMax + 256 * 1024) {
       throw new CoreError('limit-exceeded', 'too much was sent while the broker had to wait');
     }
-    this.#waiting.push(from === 0 ? chunk : chunk.subarray(from));
+    this.#waiting.push(Buffer.from(chunk.subarray(from)));
     this.#waitingBytes += bytes;
   }
 

@@ -28,6 +28,8 @@ export class SharedFrame {
   /** Of the message `bytes` was built for; NaN equals no id. */
   #messageId = Number.NaN;
   #received = false;
+  /** Who refers to bytes that are good only until the chunk they came with has been read. */
+  readonly #borrowers: Outbox[] = [];
   #arena: Buffer = NONE;
   #arenaUsed = 0;
 
@@ -41,6 +43,30 @@ export class SharedFrame {
     this.start = start;
     this.end = end;
     this.#received = true;
+  }
+
+  /** Called when `borrower` starts a run here; answers whether the bytes are only lent, until `settle`. */
+  lend(borrower: Outbox): boolean {
+    if (this.#received) this.#borrowers.push(borrower);
+    return this.#received;
+  }
+
+  /** The chunk has been read, its bytes will be overwritten: runs that refer to it go on in one copy shared by all. */
+  settle(): void {
+    const borrowers = this.#borrowers;
+    if (borrowers.length === 0) return;
+    let lent = NONE;
+    let own = NONE;
+    for (const borrower of borrowers) {
+      const bytes = borrower.lentBytes;
+      if (bytes === undefined) continue;
+      if (bytes !== lent) {
+        lent = bytes;
+        own = Buffer.from(bytes);
+      }
+      borrower.keep(own);
+    }
+    borrowers.length = 0;
   }
 
   /** That message has been published. Lets go of the publisher's bytes. */
@@ -108,6 +134,8 @@ export class Outbox {
   #runBytes: Buffer = NONE;
   #runStart = 0;
   #runEnd = 0;
+  /** The run's bytes may change when the chunk being read is done. */
+  #lent = false;
   #budget = 0;
 
   constructor(connection: Connection, topic: TopicRange) {
@@ -130,8 +158,20 @@ export class Outbox {
     this.#runBytes = frame.bytes;
     this.#runStart = start;
     this.#runEnd = end;
+    this.#lent = frame.lend(this);
     this.#connection.schedule();
     return true;
+  }
+
+  /** What the run refers to, if that is only lent. */
+  get lentBytes(): Buffer | undefined {
+    return this.#lent ? this.#runBytes : undefined;
+  }
+
+  /** Go on with a copy of the lent bytes, which will not change any more. */
+  keep(own: Buffer): void {
+    this.#runBytes = own;
+    this.#lent = false;
   }
 
   #moreBudget(length: number): boolean {
@@ -150,10 +190,12 @@ export class Outbox {
     const end = this.#runEnd;
     if (end === start) return;
     const bytes = this.#runBytes;
+    const lent = this.#lent;
     this.#runBytes = NONE;
     this.#runStart = 0;
     this.#runEnd = 0;
-    if (end - start > 200) {
+    this.#lent = false;
+    if (end - start > 200 && !lent) {
       this.#connection.send(bytes, start, end);
       return;
     }

@@ -121,6 +121,7 @@ export class Session implements PacketSink, ConnectionHandlers, ClientHandlers, 
     } catch (error) {
       this.#fail(error);
     }
+    this.#shared.frame.settle();
     // Only acknowledgements can pile up here; deliveries have their own brakes.
     if (this.#connection.queuedBytes > this.#shared.limits.connectionOutBytesMax) this.#endSlow();
   }

@@ -37,6 +37,7 @@ export const CLOSE_CODE = {
   'connection-limit': CLOSE.later,
   'slow-consumer': CLOSE.policy,
   'taken-over': CLOSE.policy,
+  'closed-by-operator': CLOSE.policy,
   'publishing-blocked': CLOSE.later,
   stopping: CLOSE.goingAway,
   'internal-error': CLOSE.broken,

@@ -4,6 +4,7 @@
  */
 import { CoreError } from '../errors.ts';
 import { ANY_MANY, ANY_ONE, type Pattern, type PatternLevel, type RoutingKey } from '../message.ts';
+import { type Moment, Roster, type Rostered } from '../roster.ts';
 import { LevelNode } from './level-node.ts';
 import { enter, startsWithDollar, startsWithWildcard } from './pattern.ts';
 
@@ -16,7 +17,7 @@ export interface RetainedEntry<V> {
 }
 
 /** An entry with its neighbours in the order of arrival. */
-class Linked<V> implements RetainedEntry<V> {
+class Linked<V> implements RetainedEntry<V>, Rostered<Linked<V>> {
   readonly key: RoutingKey;
   readonly value: V;
   readonly sequence: number;
@@ -41,8 +42,7 @@ const SORTED_SHARE = 1 / 16;
 export class RetainedIndex<V> {
   readonly #entriesMax: number;
   #root = new RetainedNode<V>();
-  #oldest: Linked<V> | undefined;
-  #newest: Linked<V> | undefined;
+  #entries = new Roster<Linked<V>>();
   #size = 0;
   #sequence = 0;
 
@@ -67,8 +67,9 @@ export class RetainedIndex<V> {
       this.#size++;
     }
     const before = node.entry;
-    if (before !== undefined) this.#unlink(before);
-    node.entry = this.#link(new Linked(key, value, ++this.#sequence));
+    if (before !== undefined) this.#entries.remove(before);
+    node.entry = new Linked(key, value, ++this.#sequence);
+    this.#entries.add(node.entry);
     return before?.value;
   }
 
@@ -88,7 +89,7 @@ export class RetainedIndex<V> {
     const entry = last.entry;
     if (entry === undefined) return undefined;
     last.entry = undefined;
-    this.#unlink(entry);
+    this.#entries.remove(entry);
     this.#size--;
     for (let depth = way.length - 1; depth > 0; depth--) {
       const node = way[depth] as RetainedNode<V>;
@@ -114,15 +115,17 @@ export class RetainedIndex<V> {
 
   /** Every entry, oldest first. */
   all(): RetainedEntry<V>[] {
-    const out: RetainedEntry<V>[] = [];
-    for (let entry = this.#oldest; entry !== undefined; entry = entry.newer) out.push(entry);
-    return out;
+    return [...this.#entries];
+  }
+
+  /** Every entry of this moment, to be read over many turns. */
+  moment(): Moment<RetainedEntry<V>> {
+    return this.#entries.moment();
   }
 
   clear(): void {
     this.#root = new RetainedNode<V>();
-    this.#oldest = undefined;
-    this.#newest = undefined;
+    this.#entries = new Roster<Linked<V>>();
     this.#size = 0;
   }
 
@@ -148,24 +151,6 @@ export class RetainedIndex<V> {
     return node;
   }
 
-  #link(entry: Linked<V>): Linked<V> {
-    entry.older = this.#newest;
-    if (this.#newest === undefined) this.#oldest = entry;
-    else this.#newest.newer = entry;
-    this.#newest = entry;
-    return entry;
-  }
-
-  #unlink(entry: Linked<V>): void {
-    if (entry.older === undefined) this.#oldest = entry.newer;
-    else entry.older.newer = entry.newer;
-    if (entry.newer === undefined) this.#newest = entry.older;
-    else entry.newer.older = entry.older;
-    // An entry somebody still holds must not hold its neighbours.
-    entry.older = undefined;
-    entry.newer = undefined;
-  }
-
   /** What `#` matches: everything, read off the list. */
   #visible(hidesDollar: boolean): RetainedEntry<V>[] {
     const all = this.all();
@@ -176,7 +161,7 @@ export class RetainedIndex<V> {
   #inOrder(found: Linked<V>[]): Linked<V>[] {
     for (const entry of found) entry.matched = true;
     let count = 0;
-    for (let entry = this.#oldest; entry !== undefined; entry = entry.newer) {
+    for (const entry of this.#entries) {
       if (!entry.matched) continue;
       entry.matched = false;
       found[count++] = entry;

@@ -10,6 +10,7 @@ import type { Arguments, ExchangeKindName } from '../door.ts';
 import { CoreError } from '../errors.ts';
 import type { BindingFilter } from '../filter/binding.ts';
 import type { Pattern, RoutingKey } from '../message.ts';
+import { Roster, type Rostered } from '../roster.ts';
 import { type Bound, createKind, type ExchangeKind, type HeaderSource } from './exchange.ts';
 import { bindingIdentity } from './pattern.ts';
 import { type Cached, Choice, Questions } from './questions.ts';
@@ -21,7 +22,8 @@ export type Destination<Q, T, E> =
   | { readonly kind: 'exchange'; readonly target: E };
 
 export type Binding<Q, T, E> = Bound &
-  Destination<Q, T, E> & {
+  Destination<Q, T, E> &
+  Rostered<Binding<Q, T, E>> & {
     readonly source: E;
     /** What a message must pass beyond matching; undefined = nothing. */
     readonly filter: BindingFilter | undefined;
@@ -85,6 +87,8 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
   readonly #caching = new Set<Node<Q, T, E>>();
   readonly #matched: Binding<Q, T, E>[] = [];
   readonly #questions = new Questions();
+  /** Every binding. */
+  readonly roster = new Roster<Binding<Q, T, E>>();
   #version = 0;
   #bindings = 0;
 
@@ -144,6 +148,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
     const gone = this.unbindAll(exchange);
     for (const binding of node.index.all()) {
       this.#forget(binding);
+      this.roster.remove(binding);
       gone.push(binding);
       this.#bindings--;
     }
@@ -167,9 +172,18 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
     assert(source.name !== DEFAULT_EXCHANGE, 'the default exchange has no bindings');
     const node = this.#node(source);
     if (this.#find(source, to.target, pattern, args) !== undefined) return undefined;
-    const binding: Binding<Q, T, E> = { ...to, source, pattern, arguments: args, filter };
+    const binding: Binding<Q, T, E> = {
+      ...to,
+      source,
+      pattern,
+      arguments: args,
+      filter,
+      older: undefined,
+      newer: undefined,
+    };
     node.index.add(binding);
     this.#remember(binding);
+    this.roster.add(binding);
     this.#bindings++;
     this.changed();
     return binding;
@@ -181,6 +195,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
     if (binding === undefined) return undefined;
     this.#forget(binding);
     this.#node(source).index.remove(binding);
+    this.roster.remove(binding);
     this.#bindings--;
     this.changed();
     return binding;
@@ -190,7 +205,10 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
   unbindAll(target: Q | T | E): Binding<Q, T, E>[] {
     const gone = this.bindingsTo(target);
     if (gone.length === 0) return gone;
-    for (const binding of gone) this.#node(binding.source).index.remove(binding);
+    for (const binding of gone) {
+      this.#node(binding.source).index.remove(binding);
+      this.roster.remove(binding);
+    }
     this.#inbound.delete(target);
     this.#bindings -= gone.length;
     this.changed();

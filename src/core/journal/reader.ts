@@ -10,12 +10,16 @@ const READS_MAX = 4;
 const AHEAD_MAX = 3;
 /** Neighbouring extents are read together up to this. */
 const READ_BYTES = 1024 * 1024;
-const CACHE_BYTES_MAX = 8 * 1024 * 1024;
+const CACHE_BYTES_MAX = 4 * 1024 * 1024;
 const OPEN_FILES_MAX = 64;
+const NO_BYTES: Buffer = Buffer.alloc(0);
 
 /** A piece that was read, or is being read as long as `ready` is there. */
 interface CachedPiece extends Piece {
   ready: Promise<void> | undefined;
+  /** Loads that look at it. */
+  users: number;
+  cached: boolean;
 }
 
 /** A read started for the refs before `until` that no earlier one was started for. */
@@ -38,6 +42,8 @@ export class Reader {
   /** Least recently used first. */
   readonly #pieces: CachedPiece[] = [];
   #cachedBytes = 0;
+  /** Buffers of READ_BYTES to be used again: fresh ones of this size would keep the collector running. */
+  readonly #free: Buffer[] = [];
   #reading = 0;
   readonly #queue: (() => void)[] = [];
   readonly #loads = new Set<Promise<void>>();
@@ -67,6 +73,14 @@ export class Reader {
 
   async #load(refs: readonly BodyRef[], each: EachBody): Promise<void> {
     const ahead: Planned[] = [];
+    try {
+      await this.#loadAll(refs, each, ahead);
+    } finally {
+      for (const { piece } of ahead) this.#leave(piece);
+    }
+  }
+
+  async #loadAll(refs: readonly BodyRef[], each: EachBody, ahead: Planned[]): Promise<void> {
     let planned = 0;
     for (let index = 0; index < refs.length; index++) {
       const ref = refs[index]!;
@@ -75,7 +89,7 @@ export class Reader {
         each(index, chunk.bytes, ref.offset - chunk.start);
         continue;
       }
-      while (ahead.length > 0 && ahead[0]!.until <= index) ahead.shift();
+      while (ahead.length > 0 && ahead[0]!.until <= index) this.#leave(ahead.shift()!.piece);
       planned = this.#planAhead(refs, Math.max(planned, index), ahead);
       const piece = ahead[0]?.piece;
       if (piece?.ready !== undefined) await piece.ready;
@@ -132,15 +146,19 @@ export class Reader {
         continue;
       }
       const piece = this.#fetch(source, extent.start, extent.end);
-      if (piece.ready !== undefined) await piece.ready;
-      const start = source.find(piece, segment, offset, length);
-      if (start === -1)
-        throw corrupt(source.path, `no body of ${length} bytes for segment ${segment}, offset ${offset}`);
-      return each(piece.bytes, start);
+      try {
+        if (piece.ready !== undefined) await piece.ready;
+        const start = source.find(piece, segment, offset, length);
+        if (start === -1)
+          throw corrupt(source.path, `no body of ${length} bytes for segment ${segment}, offset ${offset}`);
+        return each(piece.bytes, start);
+      } finally {
+        this.#leave(piece);
+      }
     }
   }
 
-  /** The extent from the cache, or a read of it, started now. */
+  /** The extent from the cache, or a read of it, started now. The caller is a user of it until it calls `#leave`. */
   #fetch(source: Source, start: number, end: number): CachedPiece {
     const at = this.#pieces.findLastIndex(
       (piece) => piece.source === source && piece.start <= start && piece.end >= end,
@@ -149,9 +167,11 @@ export class Reader {
       const found = this.#pieces[at]!;
       this.#pieces.splice(at, 1);
       this.#pieces.push(found);
+      found.users++;
       return found;
     }
-    const piece: CachedPiece = { source, start, end, bytes: Buffer.allocUnsafeSlow(end - start), ready: undefined };
+    const bytes = this.#buffer(end - start);
+    const piece: CachedPiece = { source, start, end, bytes, ready: undefined, users: 1, cached: true };
     this.#pieces.push(piece);
     this.#cachedBytes += end - start;
     piece.ready = this.#read(piece);
@@ -159,6 +179,26 @@ export class Reader {
     piece.ready.catch(() => this.#drop(this.#pieces.indexOf(piece)));
     this.#trim();
     return piece;
+  }
+
+  #buffer(length: number): Buffer {
+    // Small reads are rare, and larger ones hold one large body.
+    if (length > READ_BYTES || length * 4 < READ_BYTES) return Buffer.allocUnsafeSlow(length);
+    return (this.#free.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES)).subarray(0, length);
+  }
+
+  #leave(piece: CachedPiece): void {
+    piece.users--;
+    if (!piece.cached) this.#recycle(piece);
+  }
+
+  /** Use the buffer of a forgotten piece again, once nobody looks at it or reads into it. */
+  #recycle(piece: CachedPiece): void {
+    if (piece.users > 0 || piece.ready !== undefined) return;
+    const { buffer } = piece.bytes;
+    if (buffer.byteLength !== READ_BYTES || this.#free.length * READ_BYTES >= CACHE_BYTES_MAX) return;
+    this.#free.push(Buffer.from(buffer));
+    piece.bytes = NO_BYTES;
   }
 
   async #read(piece: CachedPiece): Promise<void> {
@@ -196,7 +236,10 @@ export class Reader {
 
   #drop(at: number): void {
     const [piece] = this.#pieces.splice(at, at === -1 ? 0 : 1);
-    if (piece !== undefined) this.#cachedBytes -= piece.end - piece.start;
+    if (piece === undefined) return;
+    this.#cachedBytes -= piece.end - piece.start;
+    piece.cached = false;
+    this.#recycle(piece);
   }
 
   /** The file of this source is going away: forget what was read of it. Reads under way still end well. */

@@ -10,6 +10,7 @@ import { codeOf, type DeathReason } from '../death.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
 import { RECORD } from '../records.ts';
+import type { Rostered } from '../roster.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import { readStored } from '../stored-message.ts';
 import type { Subscription } from '../subscription.ts';
@@ -34,7 +35,7 @@ const GIVEN_UP_MASK = 7 << GIVEN_UP_SHIFT;
 /** Expired messages dropped before others have their turn. */
 const EXPIRED_PER_TAKE_MAX = 256;
 
-export class Queue {
+export class Queue implements Rostered<Queue> {
   readonly engine: Engine;
   readonly vhost: Vhost;
   readonly id: number;
@@ -48,6 +49,10 @@ export class Queue {
   readonly owner: Client | undefined;
   readonly ring: EntryRing;
   readonly consumers = new Consumers();
+  /** Pull subscriptions that have credit now: served first, and counted nowhere. */
+  readonly pulls = new Consumers();
+  older: Queue | undefined;
+  newer: Queue | undefined;
   /** In the engine's ready list. */
   awake = false;
   deleted = false;
@@ -84,6 +89,10 @@ export class Queue {
   /** Nothing expires before this time, as far as is known. */
   #expiresAtMs = 0;
   readonly #unused: UnusedTimer | undefined;
+  /** Subscriptions that are no consumers. */
+  #others: Set<Subscription> | undefined;
+  /** Subscriptions that wait for the end of what there is for them. */
+  #draining: Subscription[] = [];
 
   constructor(vhost: Vhost, id: number, name: string, settings: QueueSettings, ring: EntryRing, owner?: Client) {
     this.engine = vhost.engine;
@@ -112,6 +121,11 @@ export class Queue {
     return this.ring.count - this.unsettled - this.#purging - (this.#deadLetters?.count ?? 0);
   }
 
+  /** Somebody may take messages. */
+  get #wanted(): boolean {
+    return this.consumers.count > 0 || this.pulls.count > 0;
+  }
+
   // ---- In ---------------------------------------------------------------------------------------------------------
 
   /** Append a message that is not logged. @param row in the transient table */
@@ -119,7 +133,7 @@ export class Queue {
     this.ring.push(row, TRANSIENT_BODY);
     this.bytes += length;
     this.published++;
-    if ((this.consumers.count > 0 || this.expires) && !this.awake) this.engine.wake(this);
+    if (!this.awake && (this.#wanted || this.expires)) this.engine.wake(this);
   }
 
   /** Append a logged message; it is delivered once `batch` is durable. `beforeLogged` was called before its record. */
@@ -149,7 +163,7 @@ export class Queue {
   /** A group commit ended. Answers whether later ones are awaited. */
   becameDurable(batch: number): boolean {
     this.#batches.durable(batch);
-    if (this.consumers.count > 0 || this.expires) this.engine.wake(this);
+    if (this.#wanted || this.expires) this.engine.wake(this);
     return !this.#batches.empty;
   }
 
@@ -157,12 +171,18 @@ export class Queue {
 
   /** Hand out up to about `budget` messages. Answers true when there is more to do. */
   dispatch(budget: number): boolean {
+    const more = this.#handOut(budget);
+    if (this.#draining.length > 0) this.#endDrains(false);
+    return more;
+  }
+
+  #handOut(budget: number): boolean {
     while (budget > 0) {
       if (this.deleted || this.#next() < 0) return false;
-      const subscription = this.consumers.pick();
+      const subscription = this.pulls.pick() ?? this.consumers.pick();
       if (subscription === undefined) return this.expires && this.#expire(budget);
-      // One by one when several can take: a fair share matters more than the cost of a call.
-      const taken = subscription.offer(this.consumers.count === 1 ? budget : 1);
+      // One by one when several consumers can take: a fair share matters more than the cost of a call.
+      const taken = subscription.offer(subscription.pull || this.consumers.count === 1 ? budget : 1);
       if (taken === 0 && this.#waiting()) return false;
       budget -= taken + 1;
     }
@@ -302,7 +322,7 @@ export class Queue {
     this.#returned.push(position);
     this.#logInfo(position, info);
     this.#expiresAtMs = 0;
-    if (this.consumers.count > 0 || this.expires) this.engine.wake(this);
+    if (this.#wanted || this.expires) this.engine.wake(this);
   }
 
   // ---- Giving up --------------------------------------------------------------------------------------------------
@@ -369,7 +389,7 @@ export class Queue {
     else this.#settlements.write();
   }
 
-  // ---- Consumers --------------------------------------------------------------------------------------------------
+  // ---- Subscriptions ----------------------------------------------------------------------------------------------
 
   /** Somebody has declared it. */
   used(): void {
@@ -377,16 +397,78 @@ export class Queue {
   }
 
   attach(subscription: Subscription): void {
-    this.consumers.add(subscription);
+    if (subscription.pull) this.#keep(subscription);
+    else this.consumers.add(subscription);
+  }
+
+  #keep(subscription: Subscription): void {
+    this.#others ??= new Set();
+    this.#others.add(subscription);
+  }
+
+  /**
+   * A subscription is over, or (`holds`) is no consumer any more and keeps its deliveries. Answers true when it was the last
+   * consumer of a queue that goes with it.
+   */
+  detach(subscription: Subscription, holds: boolean): boolean {
+    if (this.#draining.length > 0) this.#draining = this.#draining.filter((other) => other !== subscription);
+    if (holds) this.#keep(subscription);
+    else this.#others?.delete(subscription);
+    if (!this.consumers.remove(subscription) || this.consumers.count > 0) return false;
+    this.#forgetUnwanted();
+    this.#unused?.used();
+    return this.settings.autoDelete;
+  }
+
+  /** All of them, consumers or not. */
+  subscriptions(): Subscription[] {
+    return [...this.consumers.all(), ...(this.#others ?? [])];
+  }
+
+  /** A pull subscription has credit and would take. */
+  pull(subscription: Subscription): void {
+    this.pulls.add(subscription);
+  }
+
+  /** A pull subscription takes no more for now. */
+  pullNoMore(subscription: Subscription): void {
+    this.pulls.remove(subscription);
+    this.#forgetUnwanted();
+  }
+
+  #forgetUnwanted(): void {
+    if (!this.#wanted) this.#readAhead.drop();
+  }
+
+  /** How many messages may be asked for soon: what is read ahead for single pulls would be read in vain. */
+  get demand(): number {
+    if (this.consumers.count > 0) return Infinity;
+    let demand = 0;
+    for (const subscription of this.pulls.all()) demand += subscription.room;
+    return demand;
+  }
+
+  /** Tell a subscription when there is nothing more for it; it says what that means. */
+  drain(subscription: Subscription): void {
+    if (!this.#draining.includes(subscription)) this.#draining.push(subscription);
     this.engine.wake(this);
   }
 
-  /** Answers true when it was the last consumer of a queue that goes with it. */
-  detach(subscription: Subscription): boolean {
-    if (!this.consumers.remove(subscription) || this.consumers.count > 0) return false;
-    this.#readAhead.drop();
-    this.#unused?.used();
-    return this.settings.autoDelete;
+  /** Messages that are next cannot be read for now: nobody should wait for them. */
+  unreadable(): void {
+    this.#endDrains(true);
+  }
+
+  #endDrains(all: boolean): void {
+    const draining = this.#draining;
+    this.#draining = [];
+    // Up to here everything is handed out.
+    let until = -1;
+    if (this.#next() < 0) until = this.#batches.end(Infinity);
+    for (const subscription of draining) {
+      if (all || subscription.drainUntil <= until || subscription.room === 0) subscription.drained();
+      else this.#draining.push(subscription);
+    }
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------

@@ -72,7 +72,9 @@ export class ReadAhead {
       if (at < 0) continue;
       window.at = at;
       if (n > 0) this.#release(n);
-      if (!this.#loading && this.#windows.length === 1) this.#load(this.#after(window), false);
+      if (!this.#loading && this.#windows.length === 1 && this.#queue.demand === Infinity) {
+        this.#load(this.#after(window), false);
+      }
       // After `#load`, which looks for bodies in memory by the same means.
       into.bytes = window.bytes;
       into.start = window.offsets[at] as number;
@@ -152,6 +154,7 @@ export class ReadAhead {
     this.#giveBack(window);
     if (generation !== this.#generation) return;
     engine.log('error', 'messages of a queue cannot be read; trying again', { queue: name, error: error.message });
+    this.#queue.unreadable();
     engine.clock.after(RETRY_MS, () => {
       if (generation !== this.#generation) return;
       this.#loading = false;
@@ -167,8 +170,9 @@ export class ReadAhead {
     const bytesMax = generous
       ? limits.readAheadBytesMax / 2
       : Math.min(SMALL_WINDOW_BYTES, limits.readAheadBytesMax / 2);
+    const entriesMax = Math.min(WINDOW_ENTRIES_MAX, this.#queue.demand);
     let bytes = 0;
-    for (let at = ring.next(from); at >= 0 && refs.length < WINDOW_ENTRIES_MAX; at = ring.next(at + 1)) {
+    for (let at = ring.next(from); at >= 0 && refs.length < entriesMax; at = ring.next(at + 1)) {
       const row = ring.body(at);
       const table = bodies.table(ring.info(at));
       const segment = table.segment(row);

@@ -314,12 +314,26 @@ t.test('cancelled consumers can still acknowledge', async (t) => {
   await delivery(client);
   await delivery(client);
   await client.call(1, 'basic.cancel', { consumerTag: 'c', noWait: false }, 'basic.cancel-ok');
+  t.strictSame(await counts(client, queue), [0, 0], 'it is no consumer any more');
   client.publish(1, { routingKey: queue, body: 'c' });
   client.method(1, 'basic.ack', { deliveryTag: 1, multiple: false });
   client.method(1, 'basic.nack', { deliveryTag: 2, multiple: false, requeue: true });
   t.strictSame(await counts(client, queue), [2, 0]);
   await client.call(1, 'basic.consume', { ...CONSUME, queue }, 'basic.consume-ok');
   t.match(await delivery(client), { tag: 3, body: 'b', redelivered: true }, 'the tag may be used again');
+  client.end();
+});
+
+t.test('basic.get makes no consumer, and does not end an auto-delete queue', async (t) => {
+  const [client, queue] = await withQueue({ autoDelete: true });
+  client.publish(1, { routingKey: queue, body: 'a' });
+  await client.call(1, 'basic.get', { queue, noAck: false }, 'basic.get-ok');
+  await client.content();
+  t.strictSame(await counts(client, queue), [0, 0]);
+  await client.call(1, 'channel.close', { replyCode: 200, replyText: '', classId: 0, methodId: 0 }, 'channel.close-ok');
+  await client.call(1, 'channel.open', {}, 'channel.open-ok');
+  t.strictSame(await counts(client, queue), [1, 0], 'given back');
+  await client.call(1, 'queue.delete', { ...DELETE, queue, ifUnused: true }, 'queue.delete-ok');
   client.end();
 });
 

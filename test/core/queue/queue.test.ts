@@ -130,6 +130,47 @@ t.test('exclusive consumers', async (t) => {
   t.throws(() => collect(client, 'q', { exclusive: true }), { code: 'in-use' });
 });
 
+t.test('a cancelled consumer is none any more, and may settle what it holds', async (t) => {
+  const { fixture, client } = await queueWith(DIGITS);
+  const { admin } = fixture.broker;
+  const only = collect(client, 'q', { exclusive: true, credit: 4 });
+  await fixture.settle();
+  only.subscription.cancel();
+  only.subscription.cancel();
+  only.subscription.credit(5);
+  t.match(admin.queue('/', 'q'), { consumers: 0, unsettled: 4, ready: 6 });
+  const next = collect(client, 'q', { credit: 3 });
+  t.equal(only.subscription.settle(1, 2, 'complete'), 2);
+  t.equal(only.subscription.settle(3, 3, 'requeue'), 1);
+  await fixture.settle();
+  t.same(only.bodies, ['0', '1', '2', '3'], 'it takes no more');
+  t.same(next.bodies, ['2', '4', '5']);
+  only.subscription.close();
+  next.subscription.credit(1);
+  await fixture.settle();
+  t.same(next.bodies.at(-1), '3', 'its end gives the rest back');
+  t.match(admin.queue('/', 'q'), { consumers: 1, unsettled: 4, ready: 4 });
+});
+
+t.test('an auto-delete queue goes when its last consumer is cancelled, with what that held', async (t) => {
+  const fixture = await start();
+  const client = connect(fixture);
+  await fixture.broker.admin.declareQueue('/', 'q', { ...TRANSIENT, autoDelete: true });
+  const producer = client.producer({});
+  producer.publish(producer.address('', key('q')), text('x'), 0);
+  const consumer = collect(client, 'q');
+  const other = collect(client, 'q');
+  await fixture.settle();
+  consumer.subscription.cancel();
+  t.match(fixture.broker.admin.queue('/', 'q'), { consumers: 1 });
+  other.subscription.cancel();
+  t.equal(fixture.broker.admin.queue('/', 'q'), undefined);
+  t.same([consumer.ended, other.ended], [undefined, undefined], 'they had said goodbye');
+  t.equal(consumer.subscription.settle(1, 1, 'complete'), 0);
+  client.close();
+  t.equal(fixture.internals.engine.bodies.transient.count, 0);
+});
+
 t.test('purge and delete', async (t) => {
   const { fixture, client, put } = await queueWith(DIGITS);
   const { admin } = fixture.broker;

@@ -2,7 +2,6 @@
 
 import type { DeliveryBatch, SettleOp, Subscription, SubscriptionHandlers } from '../../../core/index.ts';
 import { deliverPrefix } from './deliver.ts';
-import type { ChannelHost } from './host.ts';
 
 /** Where deliveries go; the channel's `Deliveries`. */
 export interface Receiver {
@@ -88,22 +87,20 @@ export class Consumer extends Taker {
   /** basic.cancel: no more deliveries. The subscription stays until what is unsettled has been settled. */
   cancel(): void {
     this.over = true;
-    this.subscription?.setCredit(0);
+    this.subscription?.cancel();
   }
 }
 
 /** basic.get on one queue: takes one message at a time. */
 export class Getter extends Taker {
-  readonly #host: ChannelHost;
   readonly queue: string;
   readonly #receiver: GetReceiver;
   #wanted = false;
   #answered: ((found: boolean) => void) | undefined;
 
-  constructor(slot: number, noAck: boolean, queue: string, host: ChannelHost, receiver: GetReceiver) {
+  constructor(slot: number, noAck: boolean, queue: string, receiver: GetReceiver) {
     super(slot, noAck);
     this.queue = queue;
-    this.#host = host;
     this.#receiver = receiver;
   }
 
@@ -114,8 +111,7 @@ export class Getter extends Taker {
       this.#wanted = true;
       const subscription = this.subscription as Subscription;
       subscription.setCredit(1);
-      if (subscription.drain === undefined) this.#waitForTurn();
-      else subscription.drain(() => this.#answer(false));
+      subscription.drain(() => this.#answer(false));
     });
   }
 
@@ -136,19 +132,5 @@ export class Getter extends Taker {
     if (!this.#wanted) return;
     this.#wanted = false;
     this.#answered?.(found);
-  }
-
-  /** Without `drain`: the queue is empty when the turn is over and it says so. */
-  #waitForTurn(): void {
-    this.#host.clock.soon(() => {
-      if (!this.#wanted) return;
-      const info = this.#host.broker.admin.queue(this.#host.client.vhost, this.queue);
-      if (info !== undefined && info.ready > 0 && !this.over) {
-        this.#waitForTurn();
-        return;
-      }
-      this.subscription?.setCredit(0);
-      this.#answer(false);
-    });
   }
 }

@@ -93,7 +93,7 @@ export class Deliveries implements GetReceiver, Collector {
     let getter = this.#getters.get(name);
     if (getter === undefined || getter.over) {
       if (this.#getters.size >= GETTERS_MAX) this.#closeIdleGetters();
-      getter = new Getter(this.#takeSlot(), noAck, queue, this.#host, this);
+      getter = new Getter(this.#takeSlot(), noAck, queue, this);
       this.#takers[getter.slot] = getter;
       this.#subscribe(getter, queue, { credit: 0, settled: noAck, pull: true });
       this.#getters.set(name, getter);

@@ -81,6 +81,7 @@ export const REPLY_OF: { readonly [C in ErrorCode]: ReplyName } = {
   'connection-limit': 'not-allowed',
   'slow-consumer': 'connection-forced',
   'taken-over': 'connection-forced',
+  'closed-by-operator': 'connection-forced',
   'publishing-blocked': 'resource-error',
   stopping: 'connection-forced',
   'internal-error': 'internal-error',

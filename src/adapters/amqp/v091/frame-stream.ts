@@ -45,8 +45,9 @@ export class FrameStream {
 
   onChunk(chunk: Buffer): void {
     if (this.#ended) return;
-    this.#backlog.push(chunk);
-    if (!this.held) this.#continue();
+    // The chunk's bytes are good for this call only: what has to wait is copied.
+    if (this.held || this.#parsing || this.#backlog.length > 0) this.#backlog.push(Buffer.from(chunk));
+    else this.#consume(chunk);
   }
 
   /** Hand out nothing more, and read nothing, until every reason has been released. */
@@ -91,7 +92,7 @@ export class FrameStream {
     let at = this.#completeCarried(chunk);
     if (this.#carry.empty) at = this.#parse(chunk, at, chunk.length);
     if (at < chunk.length && !this.#ended) {
-      if (this.held) this.#backlog.unshift(chunk.subarray(at));
+      if (this.held) this.#backlog.unshift(Buffer.from(chunk.subarray(at)));
       else this.#carry.keep(chunk, at);
     }
     this.#parsing = false;

@@ -113,7 +113,14 @@ export class DeadLetters implements Dispatched {
     }
     const ttlMs = view.expiresAtMs === 0 ? undefined : (hubOf(engine.formats, view).ttlMs ?? undefined);
     const history = afterDeath(view, queue.name, reasonOf(queue.givenUpFor(position)), engine.now(), ttlMs);
-    const isOpen = (target: Queue): boolean => !isCycle(history, target.name);
+    const isOpen = (target: Queue): boolean => {
+      const isFull = target.bound !== undefined && !target.bound.handsOn && target.bound.refuses(end - start);
+      return !isFull && !isCycle(history, target.name);
+    };
+    if (this.#rule.strategy === 'at-least-once' && plan.queues.some((target) => target.bound?.refuses(end - start))) {
+      this.#unwanted(position);
+      return;
+    }
     const logged = plan.logged.filter(isOpen);
     const transient = plan.transient.filter(isOpen);
     if (logged.length + transient.length + plan.taps.length === 0) {

@@ -91,7 +91,9 @@ export class DeadLetters implements Dispatched {
 
   #next(): void {
     this.#head++;
-    if (this.#head < this.#waiting.length && this.#head < TRIM_ENTRIES) return;
+    // Moving the rest down costs as much as it is long: at most as much as was taken from in front of it.
+    const { length } = this.#waiting;
+    if (this.#head < length && (this.#head < TRIM_ENTRIES || this.#head * 2 < length)) return;
     this.#waiting.splice(0, this.#head);
     this.#marked = Math.max(0, this.#marked - this.#head);
     this.#head = 0;

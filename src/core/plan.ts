@@ -18,18 +18,34 @@ export class Plan {
   readonly taps: readonly Tap[];
   readonly logged: readonly Queue[];
   readonly transient: readonly Queue[];
+  /** Queues that may refuse a message. */
+  readonly guarded: readonly Queue[];
+  readonly #route: Route<Queue, Tap>;
   readonly #namesTargets: boolean;
   #set = 0;
   #setGeneration = -1;
 
   constructor(route: Route<Queue, Tap>) {
+    this.#route = route;
     this.version = route.version;
     this.queues = route.queues;
     this.taps = route.taps;
     this.logged = route.queues.filter((queue) => queue.logged);
     this.transient = route.queues.filter((queue) => !queue.logged);
+    this.guarded = route.queues.filter((queue) => queue.bound !== undefined && queue.rules.overflow !== 'drop-head');
     const inlineMax = route.version < 0 ? INLINE_ALWAYS_MAX : INLINE_TARGETS_MAX;
     this.#namesTargets = this.logged.length > inlineMax;
+  }
+
+  /** Whether a queue has no room for a message of `length` bytes, and publishers are to know. */
+  refuses(length: number): boolean {
+    return this.guarded.some((queue) => queue.bound?.refuses(length));
+  }
+
+  /** The plan for one message of `length` bytes, without the queues that have no room for it. */
+  withRoomFor(length: number): Plan {
+    const isOpen = ({ bound }: Queue): boolean => bound === undefined || bound.handsOn || !bound.refuses(length);
+    return new Plan({ ...this.#route, version: -1, queues: this.#route.queues.filter(isOpen) });
   }
 
   /** The TARGETSET that names the logged queues, written now if the log since the last checkpoint has none; 0 when they are

@@ -44,6 +44,8 @@ export class Producer implements ProducerDoor {
   readonly #handlers: ProducerHandlers;
   readonly #lengthMax: number;
   #closed = false;
+  /** Numbers of publishes that asked for a confirm and are to get a refusal. */
+  #refused: number[] = [];
   /** Publishes that asked for a confirm, and those confirmed. */
   #asked = 0;
   #confirmed = 0;
@@ -98,11 +100,13 @@ export class Producer implements ProducerDoor {
     address.resolved.published++;
     const { queues, taps } = plan;
     if (taps.length > 0) this.#tell(taps, address, message);
+    const refused = plan.guarded.length > 0 && plan.refuses(length);
+    if (refused) plan = plan.withRoomFor(length);
     let batch = 0;
     if (message.expiresAtMs !== 0) for (const queue of queues) queue.expires = true;
     if (queues.length > 0 || retain) batch = this.#store(plan, address, message, length);
     if (queues.length === 0 && taps.length === 0) this.#unroutable(address, message, options);
-    if ((options & CONFIRM) !== 0) this.#confirm(batch);
+    if ((options & CONFIRM) !== 0) this.#confirm(batch, refused);
     if (engine.blockedBy === undefined && !engine.journal.pressed) return true;
     engine.pause(this);
     return false;
@@ -220,8 +224,9 @@ export class Producer implements ProducerDoor {
   // ---- Confirms ---------------------------------------------------------------------------------------------------
 
   /** Number a publish that asked for a confirm. @param batch 0: nothing to wait for but what precedes it */
-  #confirm(batch: number): void {
+  #confirm(batch: number, refused: boolean): void {
     const n = ++this.#asked;
+    if (refused) this.#refused.push(n);
     const last = this.#batches.length - 1;
     if (last >= 0 && (batch === 0 || this.#batches[last] === batch)) {
       this.#upTo[last] = n;
@@ -254,7 +259,14 @@ export class Producer implements ProducerDoor {
 
   #give(upTo: number): void {
     this.#confirmed = upTo;
-    this.#handlers.onConfirm?.(upTo, undefined);
+    const refused = this.#refused.length === 0 ? undefined : this.#takeRefused(upTo);
+    this.#handlers.onConfirm?.(upTo, refused);
+  }
+
+  #takeRefused(upTo: number): readonly number[] | undefined {
+    const refused = this.#refused.filter((n) => n <= upTo);
+    if (refused.length > 0) this.#refused = this.#refused.slice(refused.length);
+    return refused.length === 0 ? undefined : refused;
   }
 
   /** Publishing may go on. */

@@ -34,7 +34,7 @@ const LIMITS = limitsWith({
 /** Longer than anything that waits, waits. */
 const LONG_MS = 60_000;
 
-type Reason = 'rejected' | 'expired';
+type Reason = 'rejected' | 'expired' | 'maxlen';
 /** A message may be handed out in the turn in which it expires. */
 const TURN_MS = 2;
 
@@ -48,6 +48,20 @@ interface RuledQueue {
 }
 
 const REJECTED_OR_EXPIRED = ['rejected', 'expired'] as const;
+const ANY_REASON = [...REJECTED_OR_EXPIRED, 'maxlen'] as const;
+const LENGTH_MAX = 12;
+
+/** A queue of at most `LENGTH_MAX` ready messages. */
+function boundedQueue(name: string, overflow: string): RuledQueue {
+  const args = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' };
+  return {
+    name,
+    arguments: { ...args, 'x-max-length': LENGTH_MAX, 'x-overflow': overflow },
+    deadLetters: 'dead',
+    reasons: overflow === 'reject-publish' ? REJECTED_OR_EXPIRED : ANY_REASON,
+    ttlMs: Number.POSITIVE_INFINITY,
+  };
+}
 
 const RULED: readonly RuledQueue[] = [
   {
@@ -57,6 +71,9 @@ const RULED: readonly RuledQueue[] = [
     reasons: REJECTED_OR_EXPIRED,
     ttlMs: Number.POSITIVE_INFINITY,
   },
+  boundedQueue('short', 'drop-head'),
+  boundedQueue('refusing', 'reject-publish'),
+  boundedQueue('bouncing', 'reject-publish-dlx'),
   {
     name: 'brief',
     arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead', 'x-message-ttl': 60 },
@@ -88,6 +105,8 @@ interface Entry {
   /** Wall clock; Infinity = never. */
   readonly expiresAtMs: number;
   confirmed: boolean;
+  /** Its publisher was told that there is no room for it. */
+  refused: boolean;
   /** Somebody completed it; for good once that is durable. */
   completed: 'no' | 'perhaps' | 'yes';
   rejected: 'no' | 'perhaps' | 'yes';
@@ -155,7 +174,9 @@ export class RulesSimulation {
     else if (what === 'wait') await this.#clock.advance(prng.chance(0.2) ? prng.between(1, 200) : prng.float() * 3);
     else if (what === 'sometimes') await this.#comeOrGo();
     else if (what === 'checkpoint') await this.#clock.drive(this.#running.internals.checkpointer.run());
-    else if (what === 'restart') await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
+    const short = this.#running.broker.admin.queue('/', 'short')?.ready ?? 0;
+    assert(short <= LENGTH_MAX, `${short} messages are ready in a queue of at most ${LENGTH_MAX}`);
+    if (what === 'restart') await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
   }
 
   // ---- Life and death ---------------------------------------------------------------------------------------------
@@ -165,7 +186,7 @@ export class RulesSimulation {
     const recovery = await this.#clock.drive(openJournal(options));
     this.#running = await this.#clock.drive(startBroker(options, recovery));
     this.#client = this.#running.broker.client('/', { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' }, {});
-    this.#producer = this.#client.producer({ onConfirm: (upTo) => this.#onConfirm(upTo) });
+    this.#producer = this.#client.producer({ onConfirm: (upTo, refused) => this.#onConfirm(upTo, refused) });
     this.#asked = [];
     this.#confirmed = 0;
     this.#consumers = [];
@@ -179,7 +200,9 @@ export class RulesSimulation {
     this.#clock.clear();
     await this.#open();
     for (const entry of this.#entries.values()) {
-      if (!entry.persistent || (how !== 'clean' && !entry.confirmed)) entry.mayBeGone = true;
+      // It may have been refused, and the broker ended before it could say so.
+      const perhapsRefused = entry.queue.name === 'refusing';
+      if (!entry.persistent || (!entry.confirmed && (how !== 'clean' || perhapsRefused))) entry.mayBeGone = true;
       if (how !== 'clean') continue;
       if (entry.completed === 'perhaps') entry.completed = 'yes';
       if (entry.rejected === 'perhaps') entry.rejected = 'yes';
@@ -212,7 +235,7 @@ export class RulesSimulation {
     const expiresAtMs = nowMs + Math.min(ownTtlMs, queue.ttlMs);
     for (let left = prng.between(1, 20); left > 0; left--) {
       const id = ++this.#lastId;
-      const entry = { queue, persistent, expiresAtMs, confirmed: false, mayBeGone: false } as const;
+      const entry = { queue, persistent, expiresAtMs, confirmed: false, refused: false, mayBeGone: false } as const;
       this.#entries.set(id, { ...entry, completed: 'no', rejected: 'no' });
       this.#asked.push(id);
       const message = messageOf(id, bytes, persistent ? FLAG_DURABLE : 0);
@@ -221,7 +244,13 @@ export class RulesSimulation {
     }
   }
 
-  #onConfirm(upTo: number): void {
+  #onConfirm(upTo: number, refused: readonly number[] | undefined): void {
+    for (const number of refused ?? []) {
+      const entry = this.#entry(this.#asked[number - 1] as number);
+      assert.match(entry.queue.name, /^(refusing|bouncing)$/);
+      entry.refused = true;
+      if (entry.queue.name === 'refusing') entry.mayBeGone = true;
+    }
     for (; this.#confirmed < upTo; this.#confirmed++)
       this.#entry(this.#asked[this.#confirmed] as number).confirmed = true;
   }
@@ -284,6 +313,7 @@ export class RulesSimulation {
   #check(queue: string, message: Message): number {
     const id = idOf(message);
     const entry = this.#entry(id);
+    assert(!entry.refused || entry.queue.name !== 'refusing', `${id} was refused and is in ${queue}`);
     assert(entry.completed !== 'yes', `${id} was completed for good and is in ${queue}`);
     const { annotations } = this.#running.broker.hub(message);
     if (queue === entry.queue.name) {
@@ -328,7 +358,18 @@ export class RulesSimulation {
       if (final && expected) assert(found.has(id), `${id} of ${entry.queue.name} is lost`);
       if (found.get(id) === entry.queue.name) entry.rejected = 'no';
       if (found.has(id)) entry.completed = 'no';
-      else if (entry.completed === 'perhaps') entry.completed = 'yes';
+      else if (entry.completed === 'perhaps') this.#notFound(entry);
+    }
+  }
+
+  /** It was completed shortly before a crash, and is in no queue. */
+  #notFound(entry: Entry): void {
+    if (entry.queue.deadLetters === SOMETIMES) {
+      // It may have expired instead, and be kept out of sight until somebody takes it.
+      entry.completed = 'no';
+      entry.mayBeGone = true;
+    } else {
+      entry.completed = 'yes';
     }
   }
 

@@ -10,18 +10,22 @@ const { values } = parseArgs({
 const first = Number(values.seed);
 const count = Number(values.seeds);
 
-t.test('random traffic with crashes: each message is in one place, and in one it may be in', async (t) => {
-  for (let seed = first; seed < first + count; seed++) {
-    const simulation = new RulesSimulation(seed);
-    try {
-      await simulation.run(150);
-    } catch (error) {
-      t.comment(`--seed ${seed} --seeds 1\n${simulation.log.slice(-30).join('\n')}`);
-      throw error;
+t.test(
+  'random traffic with crashes: each message is in one place, and in one it may be in',
+  { timeout: 30_000 + count * 500 },
+  async (t) => {
+    for (let seed = first; seed < first + count; seed++) {
+      const simulation = new RulesSimulation(seed);
+      try {
+        await simulation.run(150);
+      } catch (error) {
+        t.comment(`--seed ${seed} --seeds 1\n${simulation.log.slice(-30).join('\n')}`);
+        throw error;
+      }
     }
-  }
-  t.pass(`${count} seeds`);
-});
+    t.pass(`${count} seeds`);
+  },
+);
 
 t.test('one seed gives one run', async (t) => {
   const run = async (seed: number): Promise<string[]> => {

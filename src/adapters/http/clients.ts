@@ -122,7 +122,7 @@ export class HttpClient {
   #onConfirm(upTo: number, refused: readonly number[] | undefined): void {
     this.#confirms.confirm(upTo, refused, (waiting, ok) => {
       if (ok) waiting.resolve({ routed: waiting.routed });
-      else waiting.reject(new CoreError('publishing-blocked', 'the message was refused'));
+      else waiting.reject(new CoreError('limit-exceeded', 'a queue it was routed to is full'));
     });
   }
 }

@@ -84,7 +84,7 @@ export class Publisher {
 
   #answer(waiting: Waiting, ok: boolean): void {
     if (!ok) {
-      this.#handlers.onRefused(waiting.id, new CoreError('publishing-blocked', 'the message was refused'));
+      this.#handlers.onRefused(waiting.id, new CoreError('limit-exceeded', 'a queue it was routed to is full'));
     } else if (waiting.mandatory && !waiting.routed) {
       this.#handlers.onRefused(waiting.id, new CoreError('unroutable'));
     } else {

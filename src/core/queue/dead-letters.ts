@@ -91,7 +91,9 @@ export class DeadLetters implements Dispatched {
 
   #next(): void {
     this.#head++;
-    if (this.#head < this.#waiting.length && this.#head < TRIM_ENTRIES) return;
+    // Moving the rest down costs as much as it is long: at most as much as was taken from in front of it.
+    const { length } = this.#waiting;
+    if (this.#head < length && (this.#head < TRIM_ENTRIES || this.#head * 2 < length)) return;
     this.#waiting.splice(0, this.#head);
     this.#marked = Math.max(0, this.#marked - this.#head);
     this.#head = 0;
@@ -113,7 +115,14 @@ export class DeadLetters implements Dispatched {
     }
     const ttlMs = view.expiresAtMs === 0 ? undefined : (hubOf(engine.formats, view).ttlMs ?? undefined);
     const history = afterDeath(view, queue.name, reasonOf(queue.givenUpFor(position)), engine.now(), ttlMs);
-    const isOpen = (target: Queue): boolean => !isCycle(history, target.name);
+    const isOpen = (target: Queue): boolean => {
+      const isFull = target.bound !== undefined && !target.bound.handsOn && target.bound.refuses(end - start);
+      return !isFull && !isCycle(history, target.name);
+    };
+    if (this.#rule.strategy === 'at-least-once' && plan.queues.some((target) => target.bound?.refuses(end - start))) {
+      this.#unwanted(position);
+      return;
+    }
     const logged = plan.logged.filter(isOpen);
     const transient = plan.transient.filter(isOpen);
     if (logged.length + transient.length + plan.taps.length === 0) {

@@ -9,14 +9,15 @@ import type { Client } from '../client.ts';
 import { codeOf, type DeathReason } from '../death.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
-import { RECORD } from '../records.ts';
 import type { Rostered } from '../roster.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import { readStored } from '../stored-message.ts';
 import type { Subscription } from '../subscription.ts';
 import type { Vhost } from '../vhost.ts';
+import { Bound } from './bound.ts';
 import { Consumers } from './consumers.ts';
 import { DeadLetters } from './dead-letters.ts';
+import { Expiry } from './expiry.ts';
 import { PendingBatches } from './pending-batches.ts';
 import { PositionHeap } from './position-heap.ts';
 import { ReadAhead } from './read-ahead.ts';
@@ -86,8 +87,8 @@ export class Queue implements Rostered<Queue> {
   #foundGivenUp = false;
   /** Positions below this one may hold such entries: delivery passes over them. */
   #givenUpBelow = 0;
-  /** Nothing expires before this time, as far as is known. */
-  #expiresAtMs = 0;
+  readonly #expiry: Expiry;
+  readonly bound: Bound | undefined;
   readonly #unused: UnusedTimer | undefined;
   /** Subscriptions that are no consumers. */
   #others: Set<Subscription> | undefined;
@@ -111,6 +112,8 @@ export class Queue implements Rostered<Queue> {
     this.#readAhead = new ReadAhead(this);
     this.#settlements = new Settlements(this.engine, id);
     const { deadLetter, messageTtlMs, expiresMs } = this.rules;
+    this.#expiry = new Expiry(this);
+    this.bound = Bound.of(this);
     this.expires = messageTtlMs !== Number.POSITIVE_INFINITY;
     this.#unused = expiresMs === Number.POSITIVE_INFINITY ? undefined : new UnusedTimer(this, expiresMs);
     this.#deadLetters = deadLetter === undefined ? undefined : new DeadLetters(this, deadLetter);
@@ -130,9 +133,10 @@ export class Queue implements Rostered<Queue> {
 
   /** Append a message that is not logged. @param row in the transient table */
   pushTransient(row: number, length: number): void {
-    this.ring.push(row, TRANSIENT_BODY);
+    const position = this.ring.push(row, TRANSIENT_BODY);
     this.bytes += length;
     this.published++;
+    this.bound?.came(position, length);
     if (!this.awake && (this.#wanted || this.expires)) this.engine.wake(this);
   }
 
@@ -143,21 +147,14 @@ export class Queue implements Rostered<Queue> {
     this.bytes += length;
     this.published++;
     if (this.#batches.add(batch, position)) this.engine.awaitQueue(this);
+    this.bound?.came(position, length);
   }
 
   /** Make replay give the next message the position it will have here. */
   beforeLogged(): void {
-    if (this.#loggedTail !== this.ring.tail) this.#logGap();
-  }
-
-  #logGap(): void {
-    const { journal } = this.engine;
-    const tail = this.ring.tail;
-    const at = journal.append(RECORD.gap, 12);
-    journal.bytes.writeUInt32LE(this.id, at);
-    journal.bytes.writeDoubleLE(tail, at + 4);
-    this.engine.wrote();
-    this.#loggedTail = tail;
+    if (this.#loggedTail === this.ring.tail) return;
+    this.#loggedTail = this.ring.tail;
+    this.#settlements.writeGap(this.#loggedTail);
   }
 
   /** A group commit ended. Answers whether later ones are awaited. */
@@ -178,9 +175,9 @@ export class Queue implements Rostered<Queue> {
 
   #handOut(budget: number): boolean {
     while (budget > 0) {
-      if (this.deleted || this.#next() < 0) return false;
+      if (this.deleted || this.next() < 0) return false;
       const subscription = this.pulls.pick() ?? this.consumers.pick();
-      if (subscription === undefined) return this.expires && this.#expire(budget);
+      if (subscription === undefined) return this.expires && this.#expiry.run(budget);
       // One by one when several consumers can take: a fair share matters more than the cost of a call.
       const taken = subscription.offer(subscription.pull || this.consumers.count === 1 ? budget : 1);
       if (taken === 0 && this.#waiting()) return false;
@@ -195,7 +192,7 @@ export class Queue implements Rostered<Queue> {
   }
 
   /** The position to hand out next, or -1. */
-  #next(): number {
+  next(): number {
     const returned = this.#returned;
     if (returned.size > 0) return returned.first;
     const limit = this.#batches.end(this.ring.tail);
@@ -205,7 +202,12 @@ export class Queue implements Rostered<Queue> {
     return position >= 0 && position < limit ? position : -1;
   }
 
-  /** The first position from `position` on that was not given up before the restart. */
+  /** The ready message that is the first one, whether it is durable yet or not. There is one. */
+  oldest(): number {
+    return this.#returned.size > 0 ? this.#returned.first : this.#nextKept(this.ring.next(this.#cursor));
+  }
+
+  /** The first position from `position` on that was not given up: before a restart, or as it came. */
   #nextKept(position: number): number {
     const { ring } = this;
     while (position >= 0 && (ring.info(position) & GIVEN_UP_MASK) !== 0) position = ring.next(position + 1);
@@ -217,16 +219,13 @@ export class Queue implements Rostered<Queue> {
   take(): number {
     const { engine, ring } = this;
     for (let tries = 0; tries < EXPIRED_PER_TAKE_MAX; tries++) {
-      const position = this.#next();
+      const position = this.next();
       if (position < 0) return -1;
-      const row = ring.body(position);
+      if (!this.show(position)) return -1;
       const info = ring.info(position);
-      if (!this.#show(position, row, info)) return -1;
-      this.#pass(position);
-      // What must not wait at all did not, if this is the first time that somebody could take it.
-      const expiresAtMs = this.#expiryInView();
-      if (expiresAtMs <= engine.now() && (expiresAtMs !== engine.view.enteredAtMs || (info & RETURNS_MAX) > 0)) {
-        this.#giveUp(position, 'expired');
+      this.pass(position);
+      if ((this.expires || engine.view.expiresAtMs !== 0) && this.#expiry.inView((info & RETURNS_MAX) === 0)) {
+        this.giveUp(position, 'expired');
         continue;
       }
       this.unsettled++;
@@ -239,46 +238,23 @@ export class Queue implements Rostered<Queue> {
   }
 
   /** The message to hand out next is handed out, or given up. */
-  #pass(position: number): void {
+  pass(position: number): void {
     if (this.#returned.size > 0) this.#returned.pop();
     else this.#cursor = position + 1;
-    this.#expiresAtMs = 0;
+    if (this.expires) this.#expiry.changed();
+    this.bound?.left(this.#lengthOf(position));
   }
 
-  /** When the message in the engine's view expires here; Infinity = never. */
-  #expiryInView(): number {
-    const { expiresAtMs, enteredAtMs } = this.engine.view;
-    const here = enteredAtMs + this.rules.messageTtlMs;
-    return expiresAtMs === 0 ? here : Math.min(expiresAtMs, here);
-  }
-
-  /** Give up what has expired, from the message to hand out next up to the first that has not. Answers as `dispatch`. */
-  #expire(budget: number): boolean {
-    const { engine, ring } = this;
-    const now = engine.now();
-    for (let left = budget; left > 0; left--) {
-      if (now < this.#expiresAtMs) break;
-      const position = this.#next();
-      if (position < 0) return false;
-      // Not in memory: this queue is woken when it is.
-      if (!this.#show(position, ring.body(position), ring.info(position))) return false;
-      this.#expiresAtMs = this.#expiryInView();
-      if (now < this.#expiresAtMs) break;
-      this.#expiresAtMs = 0;
-      this.#pass(position);
-      this.#giveUp(position, 'expired');
-    }
-    if (now >= this.#expiresAtMs) return true;
-    if (this.#expiresAtMs !== Number.POSITIVE_INFINITY) engine.deadlines.arm(this, this.#expiresAtMs);
-    else this.#expiresAtMs = 0;
+  /** Nobody consumes: give the memory back. */
+  forgetReadAhead(): void {
     if (this.consumers.count === 0) this.#readAhead.drop();
-    return false;
   }
 
   /** Point the engine's view to a body; false when it has to be read from disk first. */
-  #show(position: number, row: number, info: number): boolean {
+  show(position: number): boolean {
     const { bodies, view } = this.engine;
-    const table = bodies.table(info);
+    const row = this.ring.body(position);
+    const table = bodies.table(this.ring.info(position));
     const segment = table.segment(row);
     const offset = table.offset(row);
     const located = bodies.located;
@@ -309,7 +285,7 @@ export class Queue implements Rostered<Queue> {
   /** A delivery was rejected. */
   discard(position: number): void {
     this.unsettled--;
-    this.#giveUp(position, 'rejected');
+    this.giveUp(position, 'rejected');
   }
 
   /** A delivery goes back to its place. @param failed counted as a failed attempt */
@@ -321,20 +297,31 @@ export class Queue implements Rostered<Queue> {
     this.unsettled--;
     this.#returned.push(position);
     this.#logInfo(position, info);
-    this.#expiresAtMs = 0;
+    this.#expiry.changed();
+    this.bound?.cameBack(this.#lengthOf(position));
     if (this.#wanted || this.expires) this.engine.wake(this);
   }
 
   // ---- Giving up --------------------------------------------------------------------------------------------------
 
   /** Part with a message that is in the ring and with nobody. */
-  #giveUp(position: number, reason: DeathReason): void {
+  giveUp(position: number, reason: DeathReason): void {
     if (this.#deadLetters === undefined) {
       this.dropGivenUp(position);
       return;
     }
     this.ring.setInfo(position, this.ring.info(position) | (codeOf(reason) << GIVEN_UP_SHIFT));
     this.#deadLetters.add(position);
+  }
+
+  /** Part with the message that came last: delivery passes over it. */
+  giveUpLast(position: number, reason: DeathReason): void {
+    this.#givenUpBelow = position + 1;
+    this.giveUp(position, reason);
+  }
+
+  #lengthOf(position: number): number {
+    return this.engine.bodies.table(this.ring.info(position)).length(this.ring.body(position));
   }
 
   /** Why the message at a position was given up: a code of `reasonOf`. */
@@ -442,7 +429,7 @@ export class Queue implements Rostered<Queue> {
 
   /** How many messages may be asked for soon: what is read ahead for single pulls would be read in vain. */
   get demand(): number {
-    if (this.consumers.count > 0) return Infinity;
+    if (this.consumers.count > 0 || this.expires) return Infinity;
     let demand = 0;
     for (const subscription of this.pulls.all()) demand += subscription.room;
     return demand;
@@ -464,7 +451,7 @@ export class Queue implements Rostered<Queue> {
     this.#draining = [];
     // Up to here everything is handed out.
     let until = -1;
-    if (this.#next() < 0) until = this.#batches.end(Infinity);
+    if (this.next() < 0) until = this.#batches.end(Infinity);
     for (const subscription of draining) {
       if (all || subscription.drainUntil <= until || subscription.room === 0) subscription.drained();
       else this.#draining.push(subscription);
@@ -521,19 +508,26 @@ export class Queue implements Rostered<Queue> {
   recovered(): void {
     this.#cursor = this.ring.head;
     this.#loggedTail = this.ring.tail;
+    this.bound?.left(-this.bytes);
   }
 
   /** The broker is open: go on with what was under way. */
   resume(): void {
     this.used();
+    this.#resumeGivenUp();
+    this.bound?.dropHead();
     // What is at its head is not known without looking: only where that matters is it worth it.
     if (this.#deadLetters !== undefined) this.expires = true;
     if (this.expires && this.ring.count > 0) this.engine.wake(this);
+  }
+
+  #resumeGivenUp(): void {
     if (!this.#foundGivenUp) return;
     const { ring } = this;
     this.#givenUpBelow = ring.tail;
     for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
       if (this.givenUpFor(position) === 0) continue;
+      this.bound?.left(this.#lengthOf(position));
       if (this.#deadLetters === undefined) this.dropGivenUp(position);
       else this.#deadLetters.add(position);
     }
@@ -550,6 +544,7 @@ export class Queue implements Rostered<Queue> {
     this.#returned.clear();
     this.#cursor = to;
     this.#purging += count;
+    this.bound?.emptied();
     return { count, done: this.engine.background.run(this.#purge(returned, from, to)) };
   }
 

@@ -94,9 +94,6 @@ const ARGUMENTS: ReadonlyMap<string, Read> = new Map([
 
 /** Arguments that would change what becomes of messages, and do not yet: refused, not ignored. */
 const NOT_YET: ReadonlySet<string> = new Set([
-  'x-max-length',
-  'x-max-length-bytes',
-  'x-overflow',
   'x-delivery-limit',
   'x-max-priority',
   'x-single-active-consumer',

@@ -38,6 +38,15 @@ export class Settlements {
     this.clear();
   }
 
+  /** Write that the next message gets position `tail`: those before it that are missing were not logged. */
+  writeGap(tail: number): void {
+    const { journal } = this.#engine;
+    const at = journal.append(RECORD.gap, 12);
+    journal.bytes.writeUInt32LE(this.#queueId, at);
+    journal.bytes.writeDoubleLE(tail, at + 4);
+    this.#engine.wrote();
+  }
+
   clear(): void {
     this.#done.clear();
     this.#returned.clear();

@@ -101,6 +101,23 @@ t.test('dead letters: x-death and the headers of the first and the last death', 
   await connection.close();
 });
 
+t.test('a full queue that refuses: the publisher gets a nack', async (t) => {
+  const connection = await amqplib.connect(url());
+  const channel = await connection.createConfirmChannel();
+  const options = { exclusive: true, arguments: { 'x-max-length': 2, 'x-overflow': 'reject-publish' } };
+  const { queue } = await channel.assertQueue('', options);
+  const outcomes = ['a', 'b', 'c', 'd'].map(
+    (body) =>
+      new Promise<string>((resolve) => {
+        const answered = (error: unknown): void => resolve(`${body} ${error === null ? 'ack' : 'nack'}`);
+        channel.sendToQueue(queue, Buffer.from(body), {}, answered);
+      }),
+  );
+  t.same(await Promise.all(outcomes), ['a ack', 'b ack', 'c nack', 'd nack']);
+  t.equal((await channel.checkQueue(queue)).messageCount, 2);
+  await connection.close();
+});
+
 t.test('topic, headers and fanout exchanges', async (t) => {
   const connection = await amqplib.connect(url());
   const channel = await connection.createChannel();

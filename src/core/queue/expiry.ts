@@ -1,0 +1,56 @@
+/** When the messages of a queue expire, and giving up those that have, from the one to hand out next on. */
+import type { Queue } from './queue.ts';
+
+export class Expiry {
+  readonly #queue: Queue;
+  readonly #ttlMs: number;
+  /** Nothing expires before this time, as far as is known. */
+  #nextMs = 0;
+
+  constructor(queue: Queue) {
+    this.#queue = queue;
+    this.#ttlMs = queue.rules.messageTtlMs;
+  }
+
+  /** Another message is the next one to be handed out. */
+  changed(): void {
+    this.#nextMs = 0;
+  }
+
+  /** Whether the message in the engine's view has expired for a consumer that could take it now. @param first time */
+  inView(first: boolean): boolean {
+    const { engine } = this.#queue;
+    const expiresAtMs = this.#timeInView();
+    if (expiresAtMs > engine.now()) return false;
+    // What must not wait at all did not, if this is the first time that somebody could take it.
+    return expiresAtMs !== engine.view.enteredAtMs || !first;
+  }
+
+  /** When the message in the engine's view expires here; Infinity = never. */
+  #timeInView(): number {
+    const { expiresAtMs, enteredAtMs } = this.#queue.engine.view;
+    const here = enteredAtMs + this.#ttlMs;
+    return expiresAtMs === 0 ? here : Math.min(expiresAtMs, here);
+  }
+
+  /** Give up what has expired, about `budget` messages at most, up to the first that has not: the queue is armed for its time.
+   *  Answers true when there is more to do. */
+  run(budget: number): boolean {
+    const queue = this.#queue;
+    const now = queue.engine.now();
+    for (let left = budget; left > 0 && now >= this.#nextMs; left--) {
+      const position = queue.next();
+      // None, or not in memory: this queue is woken when it is.
+      if (position < 0 || !queue.show(position)) return false;
+      this.#nextMs = this.#timeInView();
+      if (now < this.#nextMs) break;
+      queue.pass(position);
+      queue.giveUp(position, 'expired');
+    }
+    if (now >= this.#nextMs) return true;
+    if (this.#nextMs === Number.POSITIVE_INFINITY) this.#nextMs = 0;
+    else queue.engine.deadlines.arm(queue, this.#nextMs);
+    queue.forgetReadAhead();
+    return false;
+  }
+}

@@ -48,6 +48,35 @@ function some(mask: number): BasicProperties {
   return Object.fromEntries(all.filter((_, at) => (mask & (1 << at)) !== 0)) as BasicProperties;
 }
 
+t.test('what was taken can be decoded, whatever its texts hold', (t) => {
+  const bytes = encoded({ messageId: 'mmm', headers: { name: 'v', inner: { deep: 'w' } } });
+  for (const text of ['mmm', 'name', 'deep']) bytes[bytes.indexOf(text)] = 0xff;
+  scanProperties(bytes, 0, bytes.length, new PropertyScan());
+  const { messageId, headers } = decodeProperties(bytes, 0, bytes.length);
+  t.equal(messageId, '?mm');
+  t.same(headers, { '?ame': 'v', inner: { '?eep': 'w' } });
+  const random = new Prng(SEED);
+  let taken = 0;
+  for (let n = 0; n < 20_000; n++) {
+    const broken = encoded(some(random.below(2 ** 14)));
+    for (let hits = random.between(1, 3); hits > 0; hits--) broken[random.below(broken.length)] = random.below(256);
+    try {
+      scanProperties(broken, 0, broken.length, new PropertyScan());
+    } catch {
+      continue;
+    }
+    taken++;
+    try {
+      encoded(decodeProperties(broken, 0, broken.length));
+    } catch (error) {
+      t.fail(`seed ${SEED}, ${broken.toString('hex')}: ${error}`);
+      break;
+    }
+  }
+  t.ok(taken > 1000, `${taken} were taken`);
+  t.end();
+});
+
 t.test('every combination of properties is decoded and scanned alike', (t) => {
   const scan = new PropertyScan();
   for (let mask = 0; mask < 2 ** 14; mask++) {

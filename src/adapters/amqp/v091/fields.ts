@@ -21,11 +21,14 @@ export class Reader {
   readonly bytes: Buffer;
   at: number;
   readonly end: number;
+  readonly #lenient: boolean;
 
-  constructor(bytes: Buffer, at: number, end: number) {
+  /** @param lenient short strings that are not UTF-8 are read with `?` for every byte beyond ASCII, not refused */
+  constructor(bytes: Buffer, at: number, end: number, lenient = false) {
     this.bytes = bytes;
     this.at = at;
     this.end = end;
+    this.#lenient = lenient;
   }
 
   /** Move over `count` bytes and answer where they start. */
@@ -72,14 +75,16 @@ export class Reader {
   text(count: number): string {
     const at = this.take(count);
     const range = this.bytes.subarray(at, at + count);
-    if (!isUtf8(range)) throw new AmqpError('syntax-error', 'a short string is not valid UTF-8');
-    return range.toString('utf8');
+    if (isUtf8(range)) return range.toString('utf8');
+    if (!this.#lenient) throw new AmqpError('syntax-error', 'a short string is not valid UTF-8');
+    // As long as before: it must fit into a short string again.
+    return range.toString('latin1').replace(/[^\0-\x7f]/g, '?');
   }
 
   #nested(length: number, depth: number): Reader {
     if (depth >= NESTING_MAX) throw new AmqpError('syntax-error', 'a field table is nested too deeply');
     const at = this.take(length);
-    return new Reader(this.bytes, at, at + length);
+    return new Reader(this.bytes, at, at + length, this.#lenient);
   }
 
   #table(depth: number): FieldTable {

@@ -57,9 +57,12 @@ export interface BasicProperties {
   clusterId?: string;
 }
 
-/** Decode property flags and list. @throws AmqpError 502 */
+/**
+ * Decode property flags and list. What `scanProperties` has let pass is never refused here: messages that were taken are decoded
+ * far from their publisher, where nobody can be told. @throws AmqpError 502
+ */
 export function decodeProperties(bytes: Buffer, start: number, end: number): BasicProperties {
-  const reader = new Reader(bytes, start, end);
+  const reader = new Reader(bytes, start, end, true);
   const flags = reader.short();
   const properties: { [name: string]: string | number | FieldTable } = {};
   for (const [at, [name, type]] of PROPERTIES.entries()) {

@@ -4,6 +4,7 @@ import { readU16, readU32 } from './bytes.ts';
 import type { Engine } from './engine.ts';
 import { RoutingKey } from './message.ts';
 import type { Queue } from './queue/queue.ts';
+import { replayReturn, replaySettle } from './queue/replayed.ts';
 import { MOVE_HEAD_BYTES, PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBinding, unzigzag } from './records.ts';
 import { addStoredExchange, addStoredQueue, bindStored } from './state.ts';
 import { readStoredKey } from './stored-message.ts';
@@ -29,7 +30,8 @@ export class Replay {
         break;
       case RECORD.move: {
         const position = bytes.readDoubleLE(start + 4);
-        this.#topology.queuesById.get(readU32(bytes, start))?.replaySettle(position, position + 1);
+        const queue = this.#topology.queuesById.get(readU32(bytes, start));
+        if (queue !== undefined) replaySettle(queue, position, position + 1);
         this.#publish(bytes, start + MOVE_HEAD_BYTES, end, segment, offset + MOVE_HEAD_BYTES);
         break;
       }
@@ -93,7 +95,7 @@ export class Replay {
     for (let last = 0; !from.ended; ) {
       const first = last + unzigzag(from.varint());
       last = first + from.varint();
-      queue.replaySettle(first, last);
+      replaySettle(queue, first, last);
     }
   }
 
@@ -103,7 +105,7 @@ export class Replay {
     for (let last = 0; !from.ended; ) {
       const first = last + unzigzag(from.varint());
       last = first + from.varint();
-      queue.replayReturn(first, last, from.varint());
+      replayReturn(queue, first, last, from.varint());
     }
   }
 

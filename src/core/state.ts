@@ -14,6 +14,7 @@ import type { Exchange, RetainedValue } from './exchange-entity.ts';
 import { bindingFilter, NO_FILTER_LIMITS } from './filter/binding.ts';
 import { RoutingKey as Key } from './message.ts';
 import type { Queue } from './queue/queue.ts';
+import { adoptEntries } from './queue/replayed.ts';
 import { readBinding, readExchange, readQueue, writeBinding, writeExchange, writeQueue } from './records.ts';
 import type { Moment } from './roster.ts';
 import { ChunkReader } from './slab/chunk-reader.ts';
@@ -164,7 +165,7 @@ export async function loadState(topology: Topology, states: readonly AsyncIterab
     const from = new TlvReader(block);
     while (!from.ended) readObject(topology, from);
   }
-  for (const queue of topology.queuesById.values()) queue.adoptEntries();
+  for (const queue of topology.queuesById.values()) adoptEntries(queue);
 }
 
 async function readBlocks(reader: ChunkReader): Promise<Buffer[]> {

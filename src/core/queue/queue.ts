@@ -17,21 +17,16 @@ import type { Vhost } from '../vhost.ts';
 import { Bound } from './bound.ts';
 import { Consumers } from './consumers.ts';
 import { DeadLetters } from './dead-letters.ts';
+import { FAILURE, FAILURES_MASK, GIVEN_UP_MASK, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
 import { Expiry } from './expiry.ts';
 import { PendingBatches } from './pending-batches.ts';
 import { PositionHeap } from './position-heap.ts';
+import { Pulls } from './pulls.ts';
+import { purgeEntries } from './purge.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { type QueueRules, readRules } from './rules.ts';
 import { Settlements } from './settlements.ts';
 import { UnusedTimer } from './unused.ts';
-
-// An entry's info: how often it came back, how often of these it had failed (both saturate), TRANSIENT_BODY, and why the
-// queue has given it up (the number of a DeathReason, 0 when it has not).
-const RETURNS_MAX = 0xffff;
-const FAILURE = 1 << 16;
-const FAILURES_MASK = 0xff << 16;
-const GIVEN_UP_SHIFT = 25;
-const GIVEN_UP_MASK = 7 << GIVEN_UP_SHIFT;
 
 /** Expired messages dropped before others have their turn. */
 const EXPIRED_PER_TAKE_MAX = 256;
@@ -51,7 +46,7 @@ export class Queue implements Rostered<Queue> {
   readonly ring: EntryRing;
   readonly consumers = new Consumers();
   /** Pull subscriptions that have credit now: served first, and counted nowhere. */
-  readonly pulls = new Consumers();
+  readonly #pulls = new Pulls();
   older: Queue | undefined;
   newer: Queue | undefined;
   /** In the engine's ready list. */
@@ -80,20 +75,16 @@ export class Queue implements Rostered<Queue> {
   /** What replay takes for the next position: lags behind the ring's tail while messages are not logged. */
   #loggedTail: number;
   readonly #settlements: Settlements;
-  /** Positions below this one that are still in the ring and not handed out are being purged. */
-  #purging = 0;
+  /** Messages being purged: out of sight, and still in the ring. */
+  purging = 0;
   readonly #deadLetters: DeadLetters | undefined;
   /** Replay met entries that were given up and may still be here. */
-  #foundGivenUp = false;
+  foundGivenUp = false;
   /** Positions below this one may hold such entries: delivery passes over them. */
   #givenUpBelow = 0;
   readonly #expiry: Expiry;
   readonly bound: Bound | undefined;
   readonly #unused: UnusedTimer | undefined;
-  /** Subscriptions that are no consumers. */
-  #others: Set<Subscription> | undefined;
-  /** Subscriptions that wait for the end of what there is for them. */
-  #draining: Subscription[] = [];
 
   constructor(vhost: Vhost, id: number, name: string, settings: QueueSettings, ring: EntryRing, owner?: Client) {
     this.engine = vhost.engine;
@@ -121,12 +112,12 @@ export class Queue implements Rostered<Queue> {
 
   /** Messages that are deliverable, or will be once durable. */
   get ready(): number {
-    return this.ring.count - this.unsettled - this.#purging - (this.#deadLetters?.count ?? 0);
+    return this.ring.count - this.unsettled - this.purging - (this.#deadLetters?.count ?? 0);
   }
 
   /** Somebody may take messages. */
   get #wanted(): boolean {
-    return this.consumers.count > 0 || this.pulls.count > 0;
+    return this.consumers.count > 0 || this.#pulls.waiting > 0;
   }
 
   // ---- In ---------------------------------------------------------------------------------------------------------
@@ -169,14 +160,14 @@ export class Queue implements Rostered<Queue> {
   /** Hand out up to about `budget` messages. Answers true when there is more to do. */
   dispatch(budget: number): boolean {
     const more = this.#handOut(budget);
-    if (this.#draining.length > 0) this.#endDrains(false);
+    if (this.#pulls.draining) this.#endDrains();
     return more;
   }
 
   #handOut(budget: number): boolean {
     while (budget > 0) {
       if (this.deleted || this.next() < 0) return false;
-      const subscription = this.pulls.pick() ?? this.consumers.pick();
+      const subscription = this.#pulls.pick() ?? this.consumers.pick();
       if (subscription === undefined) return this.expires && this.#expiry.run(budget);
       // One by one when several consumers can take: a fair share matters more than the cost of a call.
       const taken = subscription.offer(subscription.pull || this.consumers.count === 1 ? budget : 1);
@@ -384,13 +375,8 @@ export class Queue implements Rostered<Queue> {
   }
 
   attach(subscription: Subscription): void {
-    if (subscription.pull) this.#keep(subscription);
+    if (subscription.pull) this.#pulls.keep(subscription);
     else this.consumers.add(subscription);
-  }
-
-  #keep(subscription: Subscription): void {
-    this.#others ??= new Set();
-    this.#others.add(subscription);
   }
 
   /**
@@ -398,9 +384,9 @@ export class Queue implements Rostered<Queue> {
    * consumer of a queue that goes with it.
    */
   detach(subscription: Subscription, holds: boolean): boolean {
-    if (this.#draining.length > 0) this.#draining = this.#draining.filter((other) => other !== subscription);
-    if (holds) this.#keep(subscription);
-    else this.#others?.delete(subscription);
+    this.#pulls.drainNoMore(subscription);
+    if (holds) this.#pulls.keep(subscription);
+    else this.#pulls.forget(subscription);
     if (!this.consumers.remove(subscription) || this.consumers.count > 0) return false;
     this.#forgetUnwanted();
     this.#unused?.used();
@@ -409,17 +395,17 @@ export class Queue implements Rostered<Queue> {
 
   /** All of them, consumers or not. */
   subscriptions(): Subscription[] {
-    return [...this.consumers.all(), ...(this.#others ?? [])];
+    return [...this.consumers.all(), ...this.#pulls.all()];
   }
 
   /** A pull subscription has credit and would take. */
   pull(subscription: Subscription): void {
-    this.pulls.add(subscription);
+    this.#pulls.wants(subscription);
   }
 
   /** A pull subscription takes no more for now. */
   pullNoMore(subscription: Subscription): void {
-    this.pulls.remove(subscription);
+    this.#pulls.wantsNoMore(subscription);
     this.#forgetUnwanted();
   }
 
@@ -429,51 +415,25 @@ export class Queue implements Rostered<Queue> {
 
   /** How many messages may be asked for soon: what is read ahead for single pulls would be read in vain. */
   get demand(): number {
-    if (this.consumers.count > 0 || this.expires) return Infinity;
-    let demand = 0;
-    for (const subscription of this.pulls.all()) demand += subscription.room;
-    return demand;
+    return this.consumers.count > 0 || this.expires ? Infinity : this.#pulls.room();
   }
 
   /** Tell a subscription when there is nothing more for it; it says what that means. */
   drain(subscription: Subscription): void {
-    if (!this.#draining.includes(subscription)) this.#draining.push(subscription);
+    this.#pulls.drain(subscription);
     this.engine.wake(this);
   }
 
   /** Messages that are next cannot be read for now: nobody should wait for them. */
   unreadable(): void {
-    this.#endDrains(true);
+    this.#pulls.endDrains(Infinity);
   }
 
-  #endDrains(all: boolean): void {
-    const draining = this.#draining;
-    this.#draining = [];
-    // Up to here everything is handed out.
-    let until = -1;
-    if (this.next() < 0) until = this.#batches.end(Infinity);
-    for (const subscription of draining) {
-      if (all || subscription.drainUntil <= until || subscription.room === 0) subscription.drained();
-      else this.#draining.push(subscription);
-    }
+  #endDrains(): void {
+    this.#pulls.endDrains(this.next() < 0 ? this.#batches.end(Infinity) : -1);
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------
-
-  /** Take a ring as a checkpoint held it: entries of messages that were not logged are gone. */
-  adoptEntries(): void {
-    const { ring } = this;
-    const { logged } = this.engine.bodies;
-    for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
-      const info = ring.info(position);
-      if ((info & TRANSIENT_BODY) !== 0) {
-        ring.settle(position);
-        continue;
-      }
-      this.bytes += logged.length(ring.body(position));
-      if ((info & GIVEN_UP_MASK) !== 0) this.#foundGivenUp = true;
-    }
-  }
 
   replayPush(row: number, length: number): void {
     this.ring.push(row, 0);
@@ -483,25 +443,6 @@ export class Queue implements Rostered<Queue> {
   /** The next message gets position `tail`. */
   replayGap(tail: number): void {
     if (tail > this.ring.tail) this.ring.skip(tail - this.ring.tail);
-  }
-
-  /** Positions from `first` up to, not including, `end` are done. */
-  replaySettle(first: number, end: number): void {
-    const { ring, engine } = this;
-    for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
-      const row = ring.body(position);
-      this.bytes -= engine.bodies.logged.length(row);
-      ring.settle(position);
-      engine.bodies.release(row, 0);
-    }
-  }
-
-  replayReturn(first: number, end: number, info: number): void {
-    const { ring } = this;
-    if ((info & GIVEN_UP_MASK) !== 0) this.#foundGivenUp = true;
-    for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
-      ring.setInfo(position, info);
-    }
   }
 
   /** Replay is over. */
@@ -522,7 +463,7 @@ export class Queue implements Rostered<Queue> {
   }
 
   #resumeGivenUp(): void {
-    if (!this.#foundGivenUp) return;
+    if (!this.foundGivenUp) return;
     const { ring } = this;
     this.#givenUpBelow = ring.tail;
     for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
@@ -543,26 +484,9 @@ export class Queue implements Rostered<Queue> {
     const to = this.ring.tail;
     this.#returned.clear();
     this.#cursor = to;
-    this.#purging += count;
+    this.purging += count;
     this.bound?.emptied();
-    return { count, done: this.engine.background.run(this.#purge(returned, from, to)) };
-  }
-
-  *#purge(returned: readonly number[], from: number, to: number): Generator<void, void, undefined> {
-    let done = 0;
-    for (const position of returned) {
-      if (this.deleted) return;
-      this.#purging--;
-      this.takeOut(position, false);
-      if ((++done & 255) === 0) yield;
-    }
-    for (let position = this.ring.next(from); position >= 0 && position < to; position = this.ring.next(position + 1)) {
-      if (this.deleted) return;
-      if (this.givenUpFor(position) !== 0) continue;
-      this.#purging--;
-      this.takeOut(position, false);
-      if ((++done & 255) === 0) yield;
-    }
+    return { count, done: this.engine.background.run(purgeEntries(this, returned, from, to)) };
   }
 
   /** The queue is gone for everybody: give its bodies and pages back, in slices. */

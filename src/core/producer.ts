@@ -116,8 +116,9 @@ export class Producer implements ProducerDoor {
   #route(target: Target, message: Message): Plan {
     const exchange = this.#exchange(target.resolved.name);
     target.resolved = exchange;
-    const headers = () => this.#headersOf(target, message);
-    const plan = planOf(this.#vhost.router.route(exchange, target.key, headers, this.#engine.now()));
+    const { router } = this.#vhost;
+    const now = this.#engine.now();
+    const plan = planOf(router.route(exchange, target.key, () => this.#headersOf(target, message), now));
     target.plan = plan;
     return plan;
   }

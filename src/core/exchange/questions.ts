@@ -10,14 +10,24 @@ import { hubSource } from '../filter/source.ts';
 import type { HubProperties, RoutingKey } from '../message.ts';
 import type { HeaderSource } from './exchange.ts';
 
-/** A filter to ask, and where each answer leads: `undefined` where no message has gone yet. */
+/** A filter to ask, and where each answer leads. */
 export class Choice<R extends object> {
   readonly filter: BindingFilter;
-  passed: Cached<R> | undefined = undefined;
-  refused: Cached<R> | undefined = undefined;
+  #passed: Cached<R> | undefined = undefined;
+  #refused: Cached<R> | undefined = undefined;
 
   constructor(filter: BindingFilter) {
     this.filter = filter;
+  }
+
+  /** What comes after an answer; undefined where no message has gone yet. */
+  after(passed: boolean): Cached<R> | undefined {
+    return passed ? this.#passed : this.#refused;
+  }
+
+  lead(passed: boolean, to: Cached<R>): void {
+    if (passed) this.#passed = to;
+    else this.#refused = to;
   }
 }
 
@@ -34,8 +44,11 @@ const NO_PROPERTIES: HubProperties = { durable: false, annotations: new Map(), a
 export class Questions {
   /** The message's properties, for exchanges. */
   readonly headers: HeaderSource = () => this.#properties();
+  /** Filters asked, in order, and what each said. */
   readonly #asked: BindingFilter[] = [];
-  readonly #answers = new Map<string, boolean>();
+  readonly #answers: boolean[] = [];
+  /** The same by `identity`, only while a tree is left: on it no question comes twice. */
+  readonly #byIdentity = new Map<string, boolean>();
   #exchange = '';
   #key: RoutingKey | undefined;
   #receivedAtMs = 0;
@@ -58,7 +71,8 @@ export class Questions {
     this.#source = undefined;
     if (this.#asked.length === 0) return;
     this.#asked.length = 0;
-    this.#answers.clear();
+    this.#answers.length = 0;
+    if (this.#byIdentity.size > 0) this.#byIdentity.clear();
   }
 
   /** Whether any filter was asked. */
@@ -68,20 +82,28 @@ export class Questions {
 
   /** Whether a filter lets the message pass. */
   passes(filter: BindingFilter): boolean {
-    const known = this.#answers.get(filter.identity);
+    const known = this.#byIdentity.get(filter.identity);
     if (known !== undefined) return known;
-    this.#source ??= this.#makeSource();
-    const answer = filter.matches(this.#source);
-    this.#answers.set(filter.identity, answer);
-    this.#asked.push(filter);
+    const answer = this.#ask(filter);
+    this.#byIdentity.set(filter.identity, answer);
     return answer;
   }
 
   /** Walk down a tree as far as it goes. */
   find<R extends object>(tree: Choice<R>): R | undefined {
     let at: Cached<R> | undefined = tree;
-    while (at instanceof Choice) at = this.passes(at.filter) ? at.passed : at.refused;
-    return at;
+    while (at instanceof Choice) at = at.after(this.#ask(at.filter));
+    if (at !== undefined) return at;
+    for (const [n, filter] of this.#asked.entries()) this.#byIdentity.set(filter.identity, this.#answers[n] as boolean);
+    return undefined;
+  }
+
+  #ask(filter: BindingFilter): boolean {
+    this.#source ??= this.#makeSource();
+    const answer = filter.matches(this.#source);
+    this.#asked.push(filter);
+    this.#answers.push(answer);
+    return answer;
   }
 
   /**
@@ -90,32 +112,26 @@ export class Questions {
    * @returns the tree with it, and by how many objects it grew
    */
   remember<R extends object>(tree: Choice<R> | undefined, route: R): { tree: Cached<R>; grownBy: number } {
-    const [first, ...others] = this.#asked;
+    const first = this.#asked[0];
     if (first === undefined) return { tree: route, grownBy: 1 };
     const root = tree ?? new Choice<R>(first);
     let grownBy = tree === undefined ? 2 : 1;
     let at = root;
-    for (const filter of others) {
-      let next = this.#answer(at) ? at.passed : at.refused;
+    const last = this.#asked.length - 1;
+    for (let n = 0; n < last; n++) {
+      const answer = this.#answers[n] as boolean;
+      const filter = this.#asked[n + 1] as BindingFilter;
+      let next = at.after(answer);
       if (next === undefined) {
         next = new Choice<R>(filter);
+        at.lead(answer, next);
         grownBy++;
-        this.#lead(at, next);
       }
       assert(next instanceof Choice && next.filter.identity === filter.identity, 'the same answers, another question');
       at = next;
     }
-    this.#lead(at, route);
+    at.lead(this.#answers[last] as boolean, route);
     return { tree: root, grownBy };
-  }
-
-  #answer(choice: Choice<object>): boolean {
-    return this.#answers.get(choice.filter.identity) as boolean;
-  }
-
-  #lead<R extends object>(choice: Choice<R>, to: Cached<R>): void {
-    if (this.#answer(choice)) choice.passed = to;
-    else choice.refused = to;
   }
 
   #properties(): HubProperties {

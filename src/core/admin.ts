@@ -153,7 +153,8 @@ export class Admin implements AdminDoor {
     }
     const count = queue.ready;
     vhost.deleteQueue(queue);
-    if (queue.logged) await this.#engine.whenDurable();
+    // Also for a volatile one: an earlier queue of that name may have gone by itself, and that must not be undone now.
+    await this.#engine.whenDurable();
     return count;
   }
 

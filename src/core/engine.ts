@@ -166,6 +166,11 @@ export class Engine implements JournalHandlers {
     return batch <= this.journal.durableBatch ? Promise.resolve() : this.journal.whenDurable(batch);
   }
 
+  /** The batch that makes everything logged up to now durable; 0 when it is. */
+  get undurable(): number {
+    return this.#lastWritten <= this.journal.durableBatch ? 0 : this.#lastWritten;
+  }
+
   /** To be called after every `journal.append`: answers the batch the record is in. */
   wrote(): number {
     this.#lastWritten = this.journal.openBatch;

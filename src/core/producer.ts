@@ -212,13 +212,15 @@ export class Producer implements ProducerDoor {
   #retain(target: Target, row: number, info: number, batch = 0): number {
     const old = target.resolved.retain(target.key, { row, info });
     const forgets = old !== undefined && (old.info & TRANSIENT_BODY) === 0 && (info & TRANSIENT_BODY) !== 0;
-    return forgets ? target.resolved.logForget(target.key) : batch;
+    if (forgets) return target.resolved.logForget(target.key);
+    // What it replaces may have been told to forget a durable value by a record that is still on its way: wait for that.
+    return batch === 0 ? this.#engine.undurable : batch;
   }
 
   /** Delete the last value of a key. Answers the batch to wait for. */
   #clear(target: Target): number {
     const old = target.resolved.forget(target.key);
-    if (old === undefined || (old.info & TRANSIENT_BODY) !== 0) return 0;
+    if (old === undefined || (old.info & TRANSIENT_BODY) !== 0) return this.#engine.undurable;
     return target.resolved.logForget(target.key);
   }
 

@@ -14,7 +14,16 @@ import { LogSegment } from './log-segment.ts';
 import type { Manifest } from './manifest.ts';
 import { type CheckpointFinding, decideCheckpoint, type RecoveryRemedy } from './recovery.ts';
 import type { Replayed } from './replay.ts';
-import { COLD_SUFFIX, JOURNAL_FOLDER, LOG_SUFFIX, numberOf, segmentPath } from './segment.ts';
+import {
+  COLD_SUFFIX,
+  JOURNAL_FOLDER,
+  KIND_LOG,
+  LOG_SUFFIX,
+  numberOf,
+  SEGMENT_HEADER_BYTES,
+  segmentPath,
+  writeSegmentHeader,
+} from './segment.ts';
 import { corrupt } from './source.ts';
 import type { LogPosition } from './writer.ts';
 
@@ -180,6 +189,7 @@ export async function endLog(disk: Disk, replayed: Replayed, segments: Map<numbe
     else await disk.remove(path);
     segments.delete(number);
   }
+  if (replayed.mend > 0) await writeHeader(disk, replayed);
   const last = segments.get(tail.segment);
   if (last !== undefined) {
     last.bytes = tail.end;
@@ -188,6 +198,20 @@ export async function endLog(disk: Disk, replayed: Replayed, segments: Map<numbe
   }
   await disk.syncFolder(JOURNAL_FOLDER);
   await disk.syncFolder(CHECKPOINT_FOLDER);
+}
+
+/** What only matters to a replay of the whole segment is not known any more, and left 0: such a replay is refused. */
+async function writeHeader(disk: Disk, { mend, journalId }: Replayed): Promise<void> {
+  const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  const unknown = { firstBatch: 0, createdMs: 0, epoch: 0, previousCrc: 0 };
+  writeSegmentHeader(bytes, 0, { kind: KIND_LOG, segment: mend, journalId, ...unknown });
+  const file = await disk.open(segmentPath(mend), 'write');
+  try {
+    await file.write(bytes, 0, bytes.length, 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 async function syncFile(disk: Disk, path: string): Promise<void> {

@@ -18,8 +18,9 @@ export interface LogFinding {
   readonly remedy: RecoveryRemedy | 'none';
 }
 
-/** start: append here. cut: remove what follows, then append. next: go on with the next segment. */
-export type LogDecision = 'start' | 'cut' | 'next' | 'refuse' | 'refuse-version';
+/** start: append here. cut: remove what follows, then append. next: go on with the next segment. mend: write the segment's
+ *  header again and scan on. */
+export type LogDecision = 'start' | 'cut' | 'next' | 'mend' | 'refuse' | 'refuse-version';
 
 type Column<T> = T | readonly T[] | '*';
 type LogRow = readonly [
@@ -54,6 +55,9 @@ export const LOG_ROWS: readonly LogRow[] = [
   ['a batch is damaged, later ones are intact; told to cut', BROKEN, true, '*', 'truncate-tail', 'cut'],
   ['a batch does not continue the log', UNFIT, '*', '*', 'none', 'refuse'],
   ['a batch does not continue the log; told to cut', UNFIT, '*', '*', 'truncate-tail', 'cut'],
+  // Nothing torn: the header was durable before the batches behind it. They prove themselves, so nothing is given up.
+  ['the header of a segment is damaged', 'header', '*', '*', 'none', 'refuse'],
+  ['the header of a segment is damaged; told to mend', 'header', '*', '*', 'truncate-tail', 'mend'],
   ['a newer version wrote on', 'version', '*', '*', '*', 'refuse-version'],
 ];
 

@@ -32,6 +32,8 @@ export interface Replayed {
   readonly cut: { readonly segment: number; readonly bytes: number } | undefined;
   /** Segments behind the end. */
   readonly behind: readonly number[];
+  /** The header of this segment has to be written again; 0 = of none. */
+  readonly mend: number;
   /** The operator gave up data: keep a copy of what is cut and rename what is behind, instead of removing it. */
   readonly setAside: boolean;
 }
@@ -49,6 +51,8 @@ class Replay {
   #journalId: number;
   #batches = 0;
   #bytes = 0;
+  /** Segment whose damaged header is passed over. */
+  #mend = 0;
 
   constructor(options: ReplayOptions, record: ReplayRecord) {
     this.#options = options;
@@ -66,6 +70,10 @@ class Replay {
       if (decision === 'next') {
         number++;
         offset = 0;
+        continue;
+      }
+      if (decision === 'mend') {
+        this.#mend = number;
         continue;
       }
       this.#refuse(decision, label, number, finding.offset);
@@ -97,6 +105,9 @@ class Replay {
     const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
     const got = await file.read(bytes, 0, bytes.length, 0);
     const header = got < bytes.length ? undefined : readSegmentHeader(bytes);
+    if (header === undefined && offset > SEGMENT_HEADER_BYTES) {
+      return number === this.#mend ? undefined : { offset, reason: 'header' };
+    }
     if (header === undefined) return { offset, reason: 'torn' };
     if (header === 'version') return { offset, reason: 'version' };
     if (this.#journalId === 0) this.#journalId = header.journalId;
@@ -161,6 +172,7 @@ class Replay {
       label,
       cut: decision === 'cut' && finding.reason !== 'end' ? { segment: number, bytes } : undefined,
       behind,
+      mend: this.#mend,
       setAside: decision === 'cut' && !isTorn,
     };
   }

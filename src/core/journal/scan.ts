@@ -16,9 +16,10 @@ import { eachRecord, RECORD_OPEN } from './record.ts';
 /**
  * Why a scan stopped: `end` the segment ends right here; `torn` what follows is no intact batch; `stale` an intact batch that was
  * written before the last valid one (left over); `foreign` an intact one that does not continue the chain; `version` one of
- * a newer program; `mistaken` an intact one that continues the chain, but its records make no sense.
+ * a newer program; `mistaken` an intact one that continues the chain, but its records make no sense; `header` the segment's
+ * header is damaged, though the log has durable batches in that segment.
  */
-export type StopReason = 'end' | 'torn' | 'stale' | 'foreign' | 'version' | 'mistaken';
+export type StopReason = 'end' | 'torn' | 'stale' | 'foreign' | 'version' | 'mistaken' | 'header';
 
 export interface ScanStop {
   /** Where the last valid batch ends. */

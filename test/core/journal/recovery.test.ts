@@ -8,7 +8,7 @@ import { SimDisk } from '../../../src/testing/sim-disk.ts';
 import { MiniCore, survivingPrefix } from './mini-core.ts';
 
 const clock = new SystemClock();
-const REASONS = ['end', 'torn', 'stale', 'foreign', 'version', 'mistaken'] as const;
+const REASONS = ['end', 'torn', 'stale', 'foreign', 'version', 'mistaken', 'header'] as const;
 const SEGMENTS = ['none', 'empty', 'next', 'gap'] as const;
 const REMEDIES = ['none', 'truncate-tail'] as const;
 
@@ -125,6 +125,38 @@ t.test('garble every byte: the last batch is a torn tail, anything before it is 
   }
   t.ok(core.log.length > 0);
 });
+
+t.test(
+  'a damaged header of the segment in use, behind a checkpoint: refused; mended when told, and nothing is lost',
+  async (t) => {
+    const { disk, core } = await written(3);
+    const reopened = await MiniCore.open({ disk, clock });
+    await reopened.checkpoint();
+    await reopened.journal.close();
+    const live = reopened.live.size;
+    t.equal(live, core.live.size);
+    const path = 'journal/0000000001.log';
+    for (const at of [0, 8, 20, 63]) {
+      const damaged = disk.clone();
+      damaged.flip(path, at, 1);
+      const files = damaged.contents(path);
+      await t.rejects(
+        MiniCore.open({ disk: damaged, clock }),
+        { code: 'journal-corrupt', message: /header/ },
+        `byte ${at}`,
+      );
+      t.ok(damaged.contents(path).equals(files), 'a refusal changes nothing');
+      t.notOk((await inspected(damaged)).sound);
+      const mended = await MiniCore.open({ disk: damaged, clock, remedy: 'truncate-tail' });
+      t.equal(mended.live.size, live);
+      mended.publish(1000, 50);
+      await mended.journal.close();
+      const again = await MiniCore.open({ disk: damaged, clock });
+      t.equal(again.live.size, live + 1, 'what was written after it counts');
+      await again.journal.close();
+    }
+  },
+);
 
 t.test(
   'damage in the middle: refused with the place, started only with the remedy, what is given up is set aside',

@@ -126,6 +126,8 @@ export const filters: Feature = {
     const before = await openChannel(gateway);
     await bindAll(gateway, before.channel);
     await whoGetsWhat(gateway, before.channel);
+    // What was taken is gone for good once something that came after it is on disk.
+    await before.channel.assertQueue('last', { durable: true });
     await gateway.restart();
     const after = await openChannel(gateway);
     await comesBack(after.channel);

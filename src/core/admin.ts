@@ -1,5 +1,6 @@
 /** The control plane: declare, bind, delete, purge, list. Checks and answers are here; the changes are `Vhost`'s. */
 import type { Client } from './client.ts';
+import { bindingInfo, exchangeInfo, queueInfo, vhostInfo } from './describe.ts';
 import type {
   Admin as AdminDoor,
   Arguments,
@@ -23,7 +24,7 @@ import { checkRules } from './queue/rules.ts';
 import { RECORD } from './records.ts';
 import { sameArguments, TlvWriter } from './tlv.ts';
 import type { Topology } from './topology.ts';
-import { type Binding, type Destination, survives, type Vhost } from './vhost.ts';
+import { type Destination, survives, type Vhost } from './vhost.ts';
 
 const RESERVED_PREFIX = 'amq.';
 
@@ -136,7 +137,6 @@ export class Admin implements AdminDoor {
       }
       queue = vhost.declareQueue(name, settings, client);
     }
-    queue.used();
     queue.used();
     const info = queueInfo(queue);
     if (queue.logged) await this.#engine.whenDurable();
@@ -310,59 +310,4 @@ function checkSameQueue(known: Queue, wanted: QueueSettings): void {
   if (!sameArguments(settings.arguments, wanted.arguments)) {
     throw new CoreError('already-exists', `queue '${name}' has other arguments`);
   }
-}
-
-function queueInfo(queue: Queue): QueueInfo {
-  const { name, settings, ready, unsettled, bytes, published, delivered, redelivered, completed, consumers } = queue;
-  const { deadLettered, dropped } = queue;
-  return {
-    name,
-    ...settings,
-    ready,
-    unsettled,
-    consumers: consumers.count,
-    bytes,
-    published,
-    delivered,
-    redelivered,
-    completed,
-    deadLettered,
-    dropped,
-  };
-}
-
-function exchangeInfo(vhost: Vhost, exchange: Exchange): ExchangeInfo {
-  const bindings = vhost.router.bindingCount(exchange);
-  return {
-    name: exchange.name,
-    ...exchange.settings,
-    bindings,
-    retained: exchange.retainedCount,
-    published: exchange.published,
-  };
-}
-
-function bindingInfo(binding: Binding): BindingInfo[] {
-  if (binding.kind === 'tap') return [];
-  const target = { kind: binding.kind, name: binding.target.name };
-  return [{ source: binding.source.name, target, pattern: binding.pattern, arguments: binding.arguments }];
-}
-
-function vhostInfo(vhost: Vhost): VhostInfo {
-  let messages = 0;
-  let bytes = 0;
-  for (const queue of vhost.queues.values()) {
-    messages += queue.ready + queue.unsettled;
-    bytes += queue.bytes;
-  }
-  return {
-    name: vhost.name,
-    connections: vhost.clients.size,
-    exchanges: vhost.router.size,
-    queues: vhost.queues.size,
-    bindings: vhost.router.bindings,
-    messages,
-    bytes,
-    ...vhost.counters,
-  };
 }

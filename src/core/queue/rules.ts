@@ -1,6 +1,7 @@
 /**
- * The rules of a queue: what its arguments ask for, read once when the queue comes into being. `ARGUMENTS` is the one table of
- * argument names; everything behind it goes by `QueueRules`. A queue without rules shares `NO_RULES`, and pays for none.
+ * The rules of a queue: what its arguments, its live settings and the policies that match it ask for, read each time one of
+ * these changes. `ARGUMENTS` is the one table of argument names; everything behind it goes by `QueueRules`, which never change
+ * themselves. A queue without rules shares `NO_RULES`, and pays for none.
  */
 import type { Arguments } from '../door.ts';
 import { CoreError } from '../errors.ts';
@@ -50,46 +51,61 @@ interface Draft extends Omit<{ -readonly [K in keyof QueueRules]: QueueRules[K] 
 type Read = (draft: Draft, value: HubValue) => string | undefined;
 type FieldOf<T> = { [K in keyof Draft]: Draft[K] extends T ? K : never }[keyof Draft];
 
+interface Rule {
+  readonly read: Read;
+  /** Where an argument and a policy both give it, the smaller one holds; operator policies may give it too. Of other rules
+   *  the argument holds. */
+  readonly isLimit: boolean;
+}
+
 /** A whole number from `min` to `max`; one below zero, where it is allowed, means no limit. */
-function count(field: FieldOf<number>, min: number, max: number): Read {
-  return (draft, value) => {
+function count(field: FieldOf<number>, min: number, max: number): Rule {
+  const read: Read = (draft, value) => {
     if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
       return `must be a whole number from ${min} to ${max}`;
     }
     draft[field] = value < 0 ? Number.POSITIVE_INFINITY : value;
     return undefined;
   };
+  return { read, isLimit: false };
 }
 
-function text(field: 'exchange' | 'key', bytesMax: number): Read {
-  return (draft, value) => {
+/** A count of which less is stricter. */
+function limit(field: FieldOf<number>, min: number, max: number): Rule {
+  return { ...count(field, min, max), isLimit: true };
+}
+
+function text(field: 'exchange' | 'key', bytesMax: number): Rule {
+  const read: Read = (draft, value) => {
     if (typeof value !== 'string' || Buffer.byteLength(value) > bytesMax) {
       return `must be text of at most ${bytesMax} bytes`;
     }
     draft[field] = value;
     return undefined;
   };
+  return { read, isLimit: false };
 }
 
-function choice<const F extends 'overflow' | 'strategy'>(field: F, choices: readonly Draft[F][]): Read {
-  return (draft, value) => {
+function choice<const F extends 'overflow' | 'strategy'>(field: F, choices: readonly Draft[F][]): Rule {
+  const read: Read = (draft, value) => {
     const chosen = choices.find((one) => one === value);
     if (chosen === undefined) return `must be one of ${choices.join(', ')}`;
     draft[field] = chosen;
     return undefined;
   };
+  return { read, isLimit: false };
 }
 
-const ARGUMENTS: ReadonlyMap<string, Read> = new Map([
-  ['x-message-ttl', count('messageTtlMs', 0, TIME_MS_MAX)],
-  ['x-expires', count('expiresMs', 1, TIME_MS_MAX)],
-  ['x-max-length', count('maxLength', 0, Number.MAX_SAFE_INTEGER)],
-  ['x-max-length-bytes', count('maxLengthBytes', 0, Number.MAX_SAFE_INTEGER)],
+const ARGUMENTS: ReadonlyMap<string, Rule> = new Map([
+  ['x-message-ttl', limit('messageTtlMs', 0, TIME_MS_MAX)],
+  ['x-expires', limit('expiresMs', 1, TIME_MS_MAX)],
+  ['x-max-length', limit('maxLength', 0, Number.MAX_SAFE_INTEGER)],
+  ['x-max-length-bytes', limit('maxLengthBytes', 0, Number.MAX_SAFE_INTEGER)],
   ['x-overflow', choice('overflow', OVERFLOWS)],
   ['x-dead-letter-exchange', text('exchange', 255)],
   ['x-dead-letter-routing-key', text('key', 65_535)],
   ['x-dead-letter-strategy', choice('strategy', STRATEGIES)],
-  ['x-delivery-limit', count('deliveryLimit', -1, Number.MAX_SAFE_INTEGER)],
+  ['x-delivery-limit', limit('deliveryLimit', -1, Number.MAX_SAFE_INTEGER)],
 ]);
 
 /** Arguments that would change what becomes of messages, and do not yet: refused, not ignored. */
@@ -116,13 +132,23 @@ const NO_LIMITS = {
 
 const NO_RULES: QueueRules = Object.freeze({ ...NO_LIMITS, deadLetter: undefined });
 
+/** Whether an argument is a limit, of which the smaller one holds (see `Rule`). */
+export function isLimit(argument: string): boolean {
+  return ARGUMENTS.get(argument)?.isLimit ?? false;
+}
+
+/** The arguments that are rules and work. */
+export function ruleArguments(): string[] {
+  return [...ARGUMENTS.keys()].filter((name) => !NOT_YET.has(name));
+}
+
 /** The rules that arguments ask for. Names that are no rules are left alone; a rule with a problem is left out. */
 export function readRules(args: Arguments, onProblem: OnProblem): QueueRules {
   const names = Object.keys(args).filter((name) => ARGUMENTS.has(name));
   if (names.length === 0) return NO_RULES;
   const draft: Draft = { ...NO_LIMITS, exchange: undefined, key: undefined, strategy: 'at-most-once' };
   for (const name of names) {
-    const problem = ARGUMENTS.get(name)?.(draft, args[name] as HubValue);
+    const problem = ARGUMENTS.get(name)?.read(draft, args[name] as HubValue);
     if (problem !== undefined) onProblem(`${name} ${problem}`);
   }
   const { exchange, key, strategy, ...others } = draft;
@@ -133,6 +159,7 @@ export function readRules(args: Arguments, onProblem: OnProblem): QueueRules {
   const bounded = Math.min(others.maxLength, others.maxLengthBytes) < Number.POSITIVE_INFINITY;
   if (strategy === 'at-least-once' && bounded && others.overflow !== 'reject-publish') {
     onProblem('x-dead-letter-strategy at-least-once with a maximum length needs x-overflow reject-publish');
+    return { ...others, deadLetter: { exchange, key, strategy: 'at-most-once' } };
   }
   return { ...others, deadLetter: { exchange, key, strategy } };
 }

@@ -80,8 +80,9 @@ function router(bindings: number): void {
   const random = new Prng(2);
   const texts = randomTexts(random, bindings, true);
   const before = heapBytes();
-  const made = new Router<object, object, RoutedExchange>({
+  const made = new Router<object, object, object, RoutedExchange>({
     findQueue: () => undefined,
+    findTopic: () => undefined,
     routeCacheEntriesMax: LIMITS.routeCacheEntriesMax[0],
     exchangeHopsMax: LIMITS.exchangeHopsMax[0],
   });

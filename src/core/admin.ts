@@ -13,6 +13,8 @@ import type {
   ExchangeSettings,
   QueueInfo,
   QueueSettings,
+  TopicInfo,
+  TopicSettings,
   VhostInfo,
 } from './door.ts';
 import type { Engine } from './engine.ts';
@@ -23,6 +25,8 @@ import type { Queue } from './queue/queue.ts';
 import { checkRules } from './queue/rules.ts';
 import { RECORD } from './records.ts';
 import { sameArguments, TlvWriter } from './tlv.ts';
+import { checkSameTopic, checkTopicSettings, topicInfo } from './topic/settings.ts';
+import type { Topic } from './topic/topic.ts';
 import type { Topology } from './topology.ts';
 import { type Destination, survives, type Vhost } from './vhost.ts';
 
@@ -65,6 +69,7 @@ export class Admin implements AdminDoor {
     const vhost = this.#vhost(name);
     for (const client of [...vhost.clients]) client.closeBy('not-found', `virtual host '${name}' was deleted`);
     for (const queue of [...vhost.queues.values()]) vhost.deleteQueue(queue);
+    for (const topic of [...vhost.topics.values()]) vhost.deleteTopic(topic);
     this.#log(RECORD.vhostDelete, new TlvWriter().u32(vhost.id));
     this.#topology.removeVhost(vhost);
     await this.#engine.whenDurable();
@@ -127,6 +132,7 @@ export class Admin implements AdminDoor {
       checkSameQueue(queue, settings);
     } else {
       this.#checkName(name, 'queue');
+      if (vhost.topics.has(name)) throw new CoreError('already-exists', `'${name}' is a topic`);
       checkRules(name, settings.arguments);
       if (settings.exclusive && client === undefined) {
         throw new CoreError('invalid-argument', 'an exclusive queue needs a client to belong to');
@@ -176,6 +182,64 @@ export class Admin implements AdminDoor {
     return [...this.#vhost(vhostName).queues.values()].map(queueInfo);
   }
 
+  // ---- Topics -----------------------------------------------------------------------------------------------------
+
+  async createTopic(vhostName: string, name: string, settings: TopicSettings): Promise<TopicInfo> {
+    const vhost = this.#vhost(vhostName);
+    let topic = vhost.topics.get(name);
+    if (topic !== undefined) {
+      checkSameTopic(topic, settings);
+    } else {
+      this.#checkName(name, 'topic');
+      if (vhost.queues.has(name)) throw new CoreError('already-exists', `'${name}' is a queue`);
+      checkTopicSettings(settings, this.#engine.limits);
+      const { topicsPerVhostMax } = this.#engine.limits;
+      if (vhost.topics.size >= topicsPerVhostMax) {
+        throw new CoreError('limit-exceeded', `${topicsPerVhostMax} topics in virtual host '${vhostName}'`);
+      }
+      topic = this.#topology.topics.declare(vhost, name, { ...settings });
+    }
+    const info = topicInfo(topic);
+    await this.#engine.whenDurable();
+    return info;
+  }
+
+  async alterTopic(vhostName: string, name: string, settings: TopicSettings): Promise<TopicInfo> {
+    const topic = this.#vhost(vhostName).topicOf(name);
+    checkTopicSettings(settings, this.#engine.limits, topic.partitions.length);
+    this.#topology.topics.alter(topic, { ...settings });
+    const info = topicInfo(topic);
+    await this.#engine.whenDurable();
+    return info;
+  }
+
+  async deleteTopic(vhostName: string, name: string): Promise<void> {
+    const vhost = this.#vhost(vhostName);
+    vhost.deleteTopic(vhost.topicOf(name));
+    await this.#engine.whenDurable();
+  }
+
+  async truncateTopic(vhostName: string, name: string, number: number, offset: number): Promise<number> {
+    const partition = this.#vhost(vhostName).topicOf(name).partition(number);
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset > partition.durableEnd) {
+      const { durableEnd } = partition;
+      throw new CoreError('offset-out-of-range', `${offset}; partition ${number} of '${name}' ends at ${durableEnd}`);
+    }
+    this.#topology.topics.moveStart(partition, offset);
+    const { start } = partition;
+    await this.#engine.whenDurable();
+    return start;
+  }
+
+  topic(vhostName: string, name: string): TopicInfo | undefined {
+    const topic = this.#vhost(vhostName).topics.get(name);
+    return topic === undefined ? undefined : topicInfo(topic);
+  }
+
+  topics(vhostName: string): TopicInfo[] {
+    return [...this.#vhost(vhostName).topics.values()].map(topicInfo);
+  }
+
   // ---- Bindings ---------------------------------------------------------------------------------------------------
 
   async bind(
@@ -221,13 +285,14 @@ export class Admin implements AdminDoor {
         vhost.router.bindingsFrom(exchange).flatMap(bindingInfo),
       );
     }
-    const to = target.kind === 'queue' ? vhost.queues.get(target.name) : vhost.router.get(target.name);
+    const to = find(vhost, target);
     return to === undefined ? [] : vhost.router.bindingsTo(to).flatMap(bindingInfo);
   }
 
   #target(vhost: Vhost, target: BindingTarget, owner: ClientDoor | undefined): Destination {
     if (target.kind === 'queue')
       return { kind: 'queue', target: vhost.queueFor(target.name, owner as Client | undefined) };
+    if (target.kind === 'topic') return { kind: 'topic', target: vhost.topicOf(target.name) };
     if (target.name === '') throw new CoreError('access-refused', 'the default exchange cannot be bound');
     return { kind: 'exchange', target: exchangeOf(vhost, target.name) };
   }
@@ -280,6 +345,11 @@ export class Admin implements AdminDoor {
     record.copyTo(this.#engine.journal.bytes, at);
     this.#engine.wrote();
   }
+}
+
+function find(vhost: Vhost, { kind, name }: BindingTarget): Queue | Topic | Exchange | undefined {
+  if (kind === 'queue') return vhost.queues.get(name);
+  return kind === 'topic' ? vhost.topics.get(name) : vhost.router.get(name);
 }
 
 function exchangeOf(vhost: Vhost, name: string): Exchange {

@@ -5,6 +5,8 @@ import type {
   ClientInfo,
   Identity,
   ProducerHandlers,
+  ReaderHandlers,
+  ReadFrom,
   SubscribeOptions,
   SubscriptionHandlers,
   TapHandlers,
@@ -16,6 +18,9 @@ import { Producer } from './producer.ts';
 import type { Queue } from './queue/queue.ts';
 import { Subscription } from './subscription.ts';
 import { Tap } from './tap.ts';
+import type { Partition } from './topic/partition.ts';
+import { Reader } from './topic/reader.ts';
+import { resolveOffset } from './topic/resolve.ts';
 import type { Vhost } from './vhost.ts';
 
 export class Client implements ClientDoor {
@@ -34,6 +39,8 @@ export class Client implements ClientDoor {
   #others: Bag<Producer | Tap>;
   /** Its exclusive queues. */
   #queues: Bag<Queue>;
+  #readers: Bag<Reader>;
+  #readerCount = 0;
   readonly #gone: (client: Client) => void;
 
   /** @param gone called once, when the client has closed */
@@ -83,6 +90,33 @@ export class Client implements ClientDoor {
     return subscription;
   }
 
+  reader(topic: string, partition: number, offset: number, handlers: ReaderHandlers): Reader {
+    this.#checkOpen();
+    const source = this.#partition(topic, partition);
+    const { readersPerConnectionMax } = this.engine.limits;
+    if (this.#readerCount >= readersPerConnectionMax) {
+      throw new CoreError('limit-exceeded', `${readersPerConnectionMax} topic readers on one connection`);
+    }
+    const reader = new Reader(this.home.topology.topics, source, offset, this, handlers);
+    this.#readers = bagAdd(this.#readers, reader);
+    this.#readerCount++;
+    return reader;
+  }
+
+  async offsetOf(topic: string, partition: number, from: ReadFrom): Promise<number> {
+    return resolveOffset(this.home.topology.topics, this.#partition(topic, partition), from);
+  }
+
+  #partition(topic: string, partition: number): Partition {
+    return this.home.topicOf(topic).partition(partition);
+  }
+
+  /** A reader ended. */
+  leftReading(reader: Reader): void {
+    this.#readers = bagRemove(this.#readers, reader);
+    this.#readerCount--;
+  }
+
   #checkOpen(): void {
     if (this.closed) throw new CoreError('stopping', 'the client is closed');
   }
@@ -113,6 +147,7 @@ export class Client implements ClientDoor {
     this.closed = true;
     for (const subscription of itemsOf(this.#subscriptions)) subscription.close();
     for (const other of itemsOf(this.#others)) other.close();
+    for (const reader of itemsOf(this.#readers)) reader.close();
     for (const queue of itemsOf(this.#queues)) this.home.deleteQueue(queue);
     this.#gone(this);
   }
@@ -121,6 +156,7 @@ export class Client implements ClientDoor {
   closeBy(reason: ErrorCode, detail: string): void {
     if (this.closed) return;
     for (const subscription of itemsOf(this.#subscriptions)) subscription.end(reason);
+    for (const reader of itemsOf(this.#readers)) reader.end(reason);
     this.handlers.onClose?.(reason, detail);
     this.close();
   }

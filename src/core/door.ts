@@ -55,6 +55,13 @@ export interface Client {
   subscribe(queue: string, options: SubscribeOptions, handlers: SubscriptionHandlers): Subscription;
   /** A volatile subscriber on an exchange: at most once, nothing stored (DESIGN section 3). Bind it with `tap.bind`. */
   tap(handlers: TapHandlers): Tap;
+  /**
+   * Read a partition of a topic from `offset` on, which may be its end. Throws `not-found`, `invalid-argument` (no such
+   * partition), `offset-out-of-range`, `limit-exceeded`.
+   */
+  reader(topic: string, partition: number, offset: number, handlers: ReaderHandlers): Reader;
+  /** The offset a place in a partition has now, within what there is to read. Rejects with `not-found`, `invalid-argument`. */
+  offsetOf(topic: string, partition: number, from: ReadFrom): Promise<number>;
   /** End everything: unsettled deliveries are requeued (counted as redelivered), exclusive queues deleted. Idempotent. */
   close(): void;
 }
@@ -93,6 +100,9 @@ export interface Producer {
    * @param options MANDATORY | CONFIRM
    */
   publish(address: Address, message: Message, options: number): boolean;
+  /** Where the last message that was routed to a topic went (the last topic, if there were several); -1 before the first. */
+  readonly lastPartition: number;
+  readonly lastOffset: number;
   close(): void;
 }
 
@@ -165,6 +175,47 @@ export interface Subscription {
   close(): void;
 }
 
+// ---- Topics -----------------------------------------------------------------------------------------------------
+
+/** A place in a partition: its first message, its last one, behind the last one, an offset (taken to the nearest end when there
+ *  is nothing), the first message not older than a time, or the n-th from the end. */
+export type ReadFrom =
+  | 'first'
+  | 'last'
+  | 'next'
+  | { readonly offset: number }
+  | { readonly timeMs: number }
+  | { readonly lastN: number };
+
+export interface ReaderHandlers {
+  /** As `SubscriptionHandlers.onDeliveries`: what is left untaken pauses the reader until `resume()`. */
+  onRecords(batch: RecordBatch): void;
+  /** The reader ended without being asked to: topic deleted, or client closed by the operator. */
+  onEnd?(reason: ErrorCode): void;
+}
+
+export interface RecordBatch {
+  /** Go to the next message; false when there is none for now. */
+  next(): boolean;
+  /** Offset of the message. They ascend, and may leave some out: what retention has removed while the reader was behind. */
+  readonly offset: number;
+  /** Reused view: valid until the next call of `next`. */
+  readonly message: Message;
+}
+
+/** A cursor over one partition. It shows what is durable; at the end it waits, and is woken. */
+export interface Reader {
+  readonly topic: string;
+  readonly partition: number;
+  /** Offset of the next message. */
+  readonly position: number;
+  /** Take messages again after a batch was left unfinished. */
+  resume(): void;
+  /** Go on from another offset. Throws `offset-out-of-range`. */
+  seek(offset: number): void;
+  close(): void;
+}
+
 // ---- Taps -------------------------------------------------------------------------------------------------------
 
 export interface TapHandlers {
@@ -222,7 +273,38 @@ export interface QueueSettings {
   arguments: Arguments;
 }
 
-export type BindingTarget = { kind: 'queue' | 'exchange'; name: string };
+export interface TopicSettings {
+  /** 1 or more; may grow, never shrinks. Growing sends groups to other partitions. */
+  partitions: number;
+  /** Messages older than this are removed, whole files at a time; unset: kept for ever. */
+  retentionMs?: number;
+  /** Bytes of one partition beyond which its oldest files are removed; at least so many stay. Unset: no limit. */
+  retentionBytes?: number;
+  /** Bytes at which a new file is begun; unset: `limits.topicFileBytes`. */
+  fileBytes?: number;
+}
+
+export interface PartitionInfo {
+  /** First offset that can be read, and the one the next message gets. */
+  start: number;
+  end: number;
+  /** What is before it is durable and can be read. */
+  durableEnd: number;
+  /** Bytes on disk, and how many files they are in beside the journal. */
+  bytes: number;
+  files: number;
+  readers: number;
+}
+
+export interface TopicInfo extends TopicSettings {
+  name: string;
+  /** By number. */
+  details: PartitionInfo[];
+  /** Process-lifetime counter. */
+  published: number;
+}
+
+export type BindingTarget = { kind: 'queue' | 'exchange' | 'topic'; name: string };
 
 export interface BindingInfo {
   source: string;
@@ -316,6 +398,17 @@ export interface Admin {
   purgeQueue(vhost: string, name: string, owner?: Client): Promise<number>;
   queue(vhost: string, name: string): QueueInfo | undefined;
   queues(vhost: string): QueueInfo[];
+
+  /** Same settings again: fine. Others: `already-exists`, as for the name of a queue; change them with `alterTopic`. */
+  createTopic(vhost: string, name: string, settings: TopicSettings): Promise<TopicInfo>;
+  /** Other settings. Throws `not-found`, `invalid-argument` (fewer partitions). */
+  alterTopic(vhost: string, name: string, settings: TopicSettings): Promise<TopicInfo>;
+  deleteTopic(vhost: string, name: string): Promise<void>;
+  /** Remove what is before `offset` from a partition; files go as soon as all in them is removed. Resolves to its new start.
+   *  Throws `not-found`, `invalid-argument`, `offset-out-of-range` (behind what is durable). */
+  truncateTopic(vhost: string, name: string, partition: number, offset: number): Promise<number>;
+  topic(vhost: string, name: string): TopicInfo | undefined;
+  topics(vhost: string): TopicInfo[];
 
   bind(
     vhost: string,

@@ -7,6 +7,7 @@ import type { Route } from './exchange/router.ts';
 import type { Queue } from './queue/queue.ts';
 import { INLINE_TARGETS_MAX, RECORD } from './records.ts';
 import type { Tap } from './tap.ts';
+import type { Topic } from './topic/topic.ts';
 
 /** Written into records as a number of 16 bits. */
 const INLINE_ALWAYS_MAX = 0xffff;
@@ -15,20 +16,22 @@ export class Plan {
   /** `Route.version`. */
   readonly version: number;
   readonly queues: readonly Queue[];
+  readonly topics: readonly Topic[];
   readonly taps: readonly Tap[];
   readonly logged: readonly Queue[];
   readonly transient: readonly Queue[];
   /** Queues that may refuse a message. */
   readonly guarded: readonly Queue[];
-  readonly #route: Route<Queue, Tap>;
+  readonly #route: Route<Queue, Topic, Tap>;
   readonly #namesTargets: boolean;
   #set = 0;
   #setGeneration = -1;
 
-  constructor(route: Route<Queue, Tap>) {
+  constructor(route: Route<Queue, Topic, Tap>) {
     this.#route = route;
     this.version = route.version;
     this.queues = route.queues;
+    this.topics = route.topics;
     this.taps = route.taps;
     this.logged = route.queues.filter((queue) => queue.logged);
     this.transient = route.queues.filter((queue) => !queue.logged);
@@ -66,10 +69,10 @@ export class Plan {
   }
 }
 
-const plans = new WeakMap<Route<Queue, Tap>, Plan>();
+const plans = new WeakMap<Route<Queue, Topic, Tap>, Plan>();
 
 /** The plan of a route. */
-export function planOf(route: Route<Queue, Tap>): Plan {
+export function planOf(route: Route<Queue, Topic, Tap>): Plan {
   let plan = plans.get(route);
   if (plan === undefined) {
     plan = new Plan(route);

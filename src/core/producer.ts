@@ -17,6 +17,8 @@ import type { Queue } from './queue/queue.ts';
 import { PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD } from './records.ts';
 import { GROUP_BYTES_MAX, Template } from './stored-message.ts';
 import type { Tap } from './tap.ts';
+import type { Partition } from './topic/partition.ts';
+import type { Topic } from './topic/topic.ts';
 import type { Vhost } from './vhost.ts';
 
 /** An address with what is known of its route. */
@@ -43,6 +45,10 @@ export class Producer implements ProducerDoor {
   readonly #client: Client;
   readonly #handlers: ProducerHandlers;
   readonly #lengthMax: number;
+  lastPartition = -1;
+  lastOffset = -1;
+  /** Where the message being published goes, one of each topic. */
+  readonly #partitions: Partition[] = [];
   #closed = false;
   /** Numbers of publishes that asked for a confirm and are to get a refusal. */
   #refused: number[] = [];
@@ -95,6 +101,7 @@ export class Producer implements ProducerDoor {
     if (plan === undefined || plan.version !== this.#vhost.router.version) plan = this.#route(address, message);
     const retain = (message.flags & FLAG_RETAIN) !== 0;
     if (retain) this.#checkRetain(address, message);
+    if (plan.topics.length > 0) this.#choosePartitions(plan.topics, address, message, length);
     this.#client.published++;
     this.#vhost.counters.published++;
     address.resolved.published++;
@@ -104,8 +111,10 @@ export class Producer implements ProducerDoor {
     if (refused) plan = plan.withRoomFor(length);
     let batch = 0;
     if (message.expiresAtMs !== 0) for (const queue of queues) queue.expires = true;
-    if (queues.length > 0 || retain) batch = this.#store(plan, address, message, length);
-    if (queues.length === 0 && taps.length === 0) this.#unroutable(address, message, options);
+    if (plan.topics.length > 0) batch = this.#append(address, message, length);
+    if (queues.length > 0 || retain) batch = Math.max(batch, this.#store(plan, address, message, length));
+    if (queues.length === 0 && taps.length === 0 && plan.topics.length === 0)
+      this.#unroutable(address, message, options);
     if ((options & CONFIRM) !== 0) this.#confirm(batch, refused);
     if (engine.blockedBy === undefined && !engine.journal.pressed) return true;
     engine.pause(this);
@@ -167,6 +176,24 @@ export class Producer implements ProducerDoor {
     const row = bodies.addTransient(target.template, message, this.#engine.now(), refs);
     for (let n = 0; n < queues.length; n++) (queues[n] as Queue).pushTransient(row, length);
     return keep ? this.#retain(target, row, TRANSIENT_BODY) : clearedIn;
+  }
+
+  /** Before anything is done with the message: its publisher may have asked for a partition that is not there. */
+  #choosePartitions(topics: readonly Topic[], { exchange, key }: Target, message: Message, length: number): void {
+    const partitions = this.#partitions;
+    // Setting the length of an array costs as much as all the rest of this.
+    if (partitions.length > topics.length) partitions.length = topics.length;
+    for (let n = 0; n < topics.length; n++) partitions[n] = (topics[n] as Topic).choose(message, exchange, key, length);
+  }
+
+  /** Append to the partitions chosen. Answers the batch that makes it durable. */
+  #append(target: Target, message: Message, length: number): number {
+    const partitions = this.#partitions;
+    const batch = this.#vhost.topology.topics.append(partitions, target.template, message, length);
+    const last = partitions[partitions.length - 1] as Partition;
+    this.lastPartition = last.number;
+    this.lastOffset = last.end - 1;
+    return batch;
   }
 
   /** Write a PUBLISH record; enter the message into all queues of the plan. Answers the record's batch. */

@@ -110,10 +110,13 @@ export function unzigzag(value: number): number {
   return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
 }
 
+/** What a binding may lead to; the places are the codes on disk. */
+const BINDING_KINDS = ['queue', 'exchange', 'topic'] as const;
+
 /** What BIND and UNBIND need of a binding between things that survive a restart. */
 export interface StoredEnds {
   readonly source: { readonly id: number };
-  readonly kind: 'queue' | 'exchange' | 'tap';
+  readonly kind: 'queue' | 'exchange' | 'topic' | 'tap';
   readonly target: unknown;
   readonly pattern: Pattern;
   readonly arguments: Arguments;
@@ -123,14 +126,14 @@ export function writeBinding(out: TlvWriter, binding: StoredEnds): void {
   const target = binding.target as { readonly id: number };
   out
     .u32(binding.source.id)
-    .u8(binding.kind === 'queue' ? 0 : 1)
+    .u8(BINDING_KINDS.indexOf(binding.kind as StoredBinding['kind']))
     .u32(target.id);
   out.pattern(binding.pattern).table(binding.arguments);
 }
 
 export interface StoredBinding {
   sourceId: number;
-  kind: 'queue' | 'exchange';
+  kind: 'queue' | 'exchange' | 'topic';
   targetId: number;
   pattern: Pattern;
   arguments: Arguments;
@@ -138,6 +141,6 @@ export interface StoredBinding {
 
 export function readBinding(from: TlvReader): StoredBinding {
   const sourceId = from.u32();
-  const kind = from.u8() === 0 ? 'queue' : 'exchange';
+  const kind = BINDING_KINDS[from.u8()] ?? 'exchange';
   return { sourceId, kind, targetId: from.u32(), pattern: from.pattern(), arguments: from.table() };
 }

@@ -9,6 +9,7 @@ import { MOVE_HEAD_BYTES, PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBindin
 import { addStoredExchange, addStoredQueue, bindStored } from './state.ts';
 import { readStoredKey } from './stored-message.ts';
 import { TlvReader } from './tlv.ts';
+import { TOPIC_RECORD_FIRST, TOPIC_RECORD_LAST } from './topic/records.ts';
 import type { Topology } from './topology.ts';
 
 export class Replay {
@@ -50,7 +51,9 @@ export class Replay {
         this.#targetSet(bytes, start, end);
         break;
       default:
-        this.#topologyChange(type, new TlvReader(bytes, start, end));
+        if (type >= TOPIC_RECORD_FIRST && type <= TOPIC_RECORD_LAST)
+          this.#topology.topics.replay(type, bytes, start, end, segment, offset);
+        else this.#topologyChange(type, new TlvReader(bytes, start, end));
         break;
     }
   };
@@ -157,9 +160,9 @@ export class Replay {
 
   #unbind(from: TlvReader): void {
     const { sourceId, kind, targetId, pattern, arguments: args } = readBinding(from);
-    const { exchangesById, queuesById, homes } = this.#topology;
+    const { exchangesById, homes } = this.#topology;
     const source = exchangesById.get(sourceId);
-    const target = kind === 'queue' ? queuesById.get(targetId) : exchangesById.get(targetId);
+    const target = this.#topology.target(kind, targetId);
     if (source !== undefined && target !== undefined) homes.get(sourceId)?.router.unbind(source, target, pattern, args);
   }
 }

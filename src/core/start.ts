@@ -70,6 +70,7 @@ export async function startBroker(
   await loadState(topology, recovery.checkpoints);
   await recovery.replay(new Replay(topology).apply);
   for (const queue of topology.queuesById.values()) queue.recovered();
+  await topology.topics.check(disk);
   const journal = await recovery.open(engine);
   engine.attach(journal);
   for (const queue of topology.queuesById.values()) queue.resume();
@@ -77,12 +78,14 @@ export async function startBroker(
   if (!topology.vhosts.has(DEFAULT_VHOST)) await broker.admin.createVhost(DEFAULT_VHOST);
   const checkpointer = new Checkpointer(topology);
   const alarm = new DiskAlarm(engine, broker, disk);
+  await topology.topics.start();
   checkpointer.start();
   await alarm.start();
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     broker.stop();
     alarm.stop();
+    await topology.topics.close();
     await checkpointer.stop();
     for (const queue of topology.queuesById.values()) queue.logAllGivenUp();
     engine.flushSettlements();

@@ -20,6 +20,8 @@ import type { Moment } from './roster.ts';
 import { ChunkReader } from './slab/chunk-reader.ts';
 import type { PageSnapshot } from './slab/page-store.ts';
 import { TlvReader, TlvWriter } from './tlv.ts';
+import { TOPIC_OBJECT } from './topic/records.ts';
+import { type TopicMoment, Topics } from './topic/topics.ts';
 import type { Topology } from './topology.ts';
 import { type Binding, survives, type Vhost } from './vhost.ts';
 
@@ -33,13 +35,14 @@ const OBJECT = { counters: 0, vhost: 1, exchange: 2, queue: 3, binding: 4, retai
 
 /**
  * The objects at one moment, to be encoded at leisure: none of them changes what is written of it afterwards. Only virtual
- * hosts and exchanges are copied; of the others there may be millions. `end` must be run.
+ * hosts, exchanges and topics are copied; of the others there may be millions. `end` must be run.
  */
 export class StateMoment {
   readonly #lastId: number;
   readonly #vhosts: readonly Vhost[];
   readonly #exchanges: (readonly [Vhost, Exchange])[] = [];
   readonly #queues: Moment<Queue>;
+  readonly #topics: readonly TopicMoment[];
   readonly #bindings: Moment<Binding>[] = [];
   readonly #retained: (readonly [Exchange, Moment<RetainedEntry<RetainedValue>>])[] = [];
 
@@ -47,6 +50,7 @@ export class StateMoment {
     this.#lastId = topology.lastId;
     this.#vhosts = [...topology.vhosts.values()];
     this.#queues = topology.loggedQueues.moment();
+    this.#topics = topology.topics.moment();
     for (const vhost of this.#vhosts) {
       this.#bindings.push(vhost.router.roster.moment());
       for (const exchange of vhost.router.exchanges()) {
@@ -70,6 +74,7 @@ export class StateMoment {
       out.u8(OBJECT.queue).u32(queue.ring.row);
       yield writeQueue(out, queue.id, queue.vhost.id, queue.name, queue.settings);
     }
+    for (const topic of this.#topics) yield Topics.encode(topic, out);
     for (const bindings of this.#bindings) {
       // Those that do not survive are yielded too: passing a million of them takes its time.
       for (const binding of bindings)
@@ -196,6 +201,9 @@ function readObject(topology: Topology, from: TlvReader): void {
     case OBJECT.queue:
       addStoredQueue(topology, from, from.u32());
       break;
+    case TOPIC_OBJECT:
+      topology.topics.load(from);
+      break;
     case OBJECT.binding:
       bindStored(topology, from);
       break;
@@ -237,6 +245,9 @@ export function bindStored(topology: Topology, from: TlvReader): void {
   const filter = bindingFilter(binding.arguments, NO_FILTER_LIMITS);
   if (kind === 'queue') {
     const target = topology.queuesById.get(binding.targetId);
+    if (target !== undefined) vhost.router.bind(source, { kind, target }, pattern, binding.arguments, filter);
+  } else if (kind === 'topic') {
+    const target = topology.topics.topic(binding.targetId);
     if (target !== undefined) vhost.router.bind(source, { kind, target }, pattern, binding.arguments, filter);
   } else {
     const target = topology.exchangesById.get(binding.targetId);

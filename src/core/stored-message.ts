@@ -259,6 +259,11 @@ function extEntry(tag: number, value: Buffer): Buffer {
   return Buffer.concat([Buffer.from([tag, value.length]), value]);
 }
 
+/** When the broker took the stored message `bytes[at, ...)`. */
+export function receivedAt(bytes: Buffer, at: number): number {
+  return bytes.readDoubleLE(at + 16);
+}
+
 /** The routing key of a stored message, as an object of its own. */
 export function readStoredKey(bytes: Buffer, at: number): RoutingKey {
   const start = at + FIXED_BYTES + (bytes[at + 3] as number);

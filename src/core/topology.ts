@@ -10,6 +10,8 @@ import { Exchange } from './exchange-entity.ts';
 import { Queue } from './queue/queue.ts';
 import { Roster } from './roster.ts';
 import type { EntryRing } from './slab/entry-ring.ts';
+import type { Topic } from './topic/topic.ts';
+import { Topics } from './topic/topics.ts';
 import { type Binding, Vhost } from './vhost.ts';
 
 /** The exchanges every virtual host is born with, in the order of their numbers: part of the disk format. */
@@ -32,10 +34,12 @@ export class Topology {
   readonly exchangesById = new Map<number, Exchange>();
   /** The virtual host of each exchange, by the exchange's number. */
   readonly homes = new Map<number, Vhost>();
+  readonly topics: Topics;
   #lastId = 0;
 
   constructor(engine: Engine) {
     this.engine = engine;
+    this.topics = new Topics(this);
   }
 
   /** A number for a new object. Numbers are never used again. */
@@ -50,6 +54,12 @@ export class Topology {
   /** Replay met this number. */
   used(id: number): void {
     if (id > this.#lastId) this.#lastId = id;
+  }
+
+  /** What a stored binding leads to. */
+  target(kind: 'queue' | 'exchange' | 'topic', id: number): Queue | Exchange | Topic | undefined {
+    if (kind === 'queue') return this.queuesById.get(id);
+    return kind === 'topic' ? this.topics.topic(id) : this.exchangesById.get(id);
   }
 
   /** @param id its exchanges have the numbers that follow */
@@ -67,6 +77,7 @@ export class Topology {
 
   removeVhost(vhost: Vhost): void {
     for (const queue of [...vhost.queues.values()]) this.removeQueue(vhost, queue);
+    for (const topic of [...vhost.topics.values()]) this.topics.remove(topic);
     for (const exchange of [...vhost.router.exchanges()]) this.removeExchange(vhost, exchange);
     this.vhosts.delete(vhost.name);
     this.vhostsById.delete(vhost.id);

@@ -15,10 +15,11 @@ import { RECORD, writeBinding, writeExchange, writeQueue } from './records.ts';
 import type { Subscription } from './subscription.ts';
 import type { Tap } from './tap.ts';
 import { TlvWriter } from './tlv.ts';
+import type { Topic } from './topic/topic.ts';
 import type { Topology } from './topology.ts';
 
-export type Binding = RouterBinding<Queue, Tap, Exchange>;
-export type Destination = RouterDestination<Queue, Tap, Exchange>;
+export type Binding = RouterBinding<Queue, Topic, Tap, Exchange>;
+export type Destination = RouterDestination<Queue, Topic, Tap, Exchange>;
 
 const record = new TlvWriter();
 
@@ -27,8 +28,10 @@ export class Vhost {
   readonly topology: Topology;
   readonly id: number;
   readonly name: string;
-  readonly router: Router<Queue, Tap, Exchange>;
+  readonly router: Router<Queue, Topic, Tap, Exchange>;
   readonly queues = new Map<string, Queue>();
+  /** No topic has the name of a queue. */
+  readonly topics = new Map<string, Topic>();
   readonly clients = new Set<Client>();
   readonly counters = { published: 0, unroutable: 0, delivered: 0, completed: 0, dropped: 0 };
 
@@ -39,7 +42,8 @@ export class Vhost {
     this.name = name;
     const { routeCacheEntriesMax, exchangeHopsMax } = this.engine.limits;
     const findQueue = (queue: string): Queue | undefined => this.queues.get(queue);
-    this.router = new Router({ findQueue, routeCacheEntriesMax, exchangeHopsMax });
+    const findTopic = (topic: string): Topic | undefined => this.topics.get(topic);
+    this.router = new Router({ findQueue, findTopic, routeCacheEntriesMax, exchangeHopsMax });
   }
 
   /** The queue of a name, for a client. Throws `not-found`, `resource-locked` (exclusive to another client). */
@@ -50,6 +54,13 @@ export class Vhost {
       throw new CoreError('resource-locked', `queue '${name}' is exclusive to another connection`);
     }
     return queue;
+  }
+
+  /** The topic of a name. Throws `not-found`. */
+  topicOf(name: string): Topic {
+    const topic = this.topics.get(name);
+    if (topic === undefined) throw new CoreError('not-found', `topic '${name}' in virtual host '${this.name}'`);
+    return topic;
   }
 
   // ---- Changes, live ----------------------------------------------------------------------------------------------
@@ -99,6 +110,12 @@ export class Vhost {
     for (const binding of gone) this.unbound(binding.source);
   }
 
+  /** Delete a topic with its messages; its readers are told. */
+  deleteTopic(topic: Topic): void {
+    if (topic.deleted) return;
+    for (const binding of this.topology.topics.delete(topic)) this.unbound(binding.source);
+  }
+
   /** A subscription ended, or (`holds`) takes no more and keeps its deliveries. */
   detach(queue: Queue, subscription: Subscription, holds: boolean): void {
     if (queue.detach(subscription, holds) && !queue.deleted) this.deleteQueue(queue);
@@ -111,7 +128,7 @@ export class Vhost {
     this.#log(RECORD.bind);
   }
 
-  unbind(source: Exchange, target: Queue | Exchange, pattern: Pattern, args: Arguments): void {
+  unbind(source: Exchange, target: Queue | Topic | Exchange, pattern: Pattern, args: Arguments): void {
     const binding = this.router.unbind(source, target, pattern, args);
     if (binding === undefined) return;
     if (survives(binding)) {

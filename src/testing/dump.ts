@@ -6,6 +6,7 @@ import { TRANSIENT_BODY } from '../core/bodies.ts';
 import type { Engine } from '../core/engine.ts';
 import { bindingIdentity } from '../core/exchange/pattern.ts';
 import type { Queue } from '../core/queue/queue.ts';
+import type { Topic } from '../core/topic/topic.ts';
 import type { Topology } from '../core/topology.ts';
 import { survives, type Vhost } from '../core/vhost.ts';
 
@@ -31,6 +32,21 @@ function dumpVhost(vhost: Vhost, lines: string[]): void {
     }
   }
   for (const queue of [...vhost.queues.values()].sort((a, b) => a.id - b.id)) if (queue.logged) dumpQueue(queue, lines);
+  for (const topic of [...vhost.topics.values()].sort((a, b) => a.id - b.id)) dumpTopic(topic, lines);
+}
+
+function dumpTopic(topic: Topic, lines: string[]): void {
+  lines.push(`topic ${topic.id} ${topic.name} ${JSON.stringify(Object.entries(topic.settings).sort())}`);
+  for (const partition of topic.partitions) {
+    const { id, number, ring, start, sealedEnd, unsealedBytes, files } = partition;
+    lines.push(
+      `  partition ${number} ${id} from ${start} to ${ring.tail}, sealed to ${sealedEnd}, ${unsealedBytes} bytes`,
+    );
+    for (const file of files) lines.push(`    file ${JSON.stringify(file)}`);
+    for (let offset = ring.next(0); offset >= 0; offset = ring.next(offset + 1)) {
+      lines.push(`    ${offset} at ${ring.info(offset)} ${bodyText(partition.engine, ring.body(offset))}`);
+    }
+  }
 }
 
 function dumpQueue(queue: Queue, lines: string[]): void {

@@ -17,6 +17,7 @@ export const HTTP_STATUS = {
   'message-too-large': 413,
   unroutable: 404,
   'unknown-delivery': 404,
+  'offset-out-of-range': 416,
   'malformed-frame': 400,
   'frame-too-large': 413,
   'protocol-violation': 400,

@@ -29,6 +29,7 @@ export const CLOSE_CODE = {
   'message-too-large': CLOSE.tooBig,
   unroutable: CLOSE.policy,
   'unknown-delivery': CLOSE.policy,
+  'offset-out-of-range': CLOSE.policy,
   'malformed-frame': CLOSE.badData,
   'frame-too-large': CLOSE.tooBig,
   'protocol-violation': CLOSE.policy,

@@ -3,7 +3,7 @@
  * does a message with this key go". Answers are cached until the topology changes; asking again costs a comparison. Where
  * bindings with filters are on the way, what is cached is which filters to ask and where their answers lead.
  *
- * Generic over queue `Q`, tap `T` and exchange `E`, so that nothing here imports the broker's own classes.
+ * Generic over queue `Q`, topic `P`, tap `T` and exchange `E`, so that nothing here imports the broker's own classes.
  */
 import assert from 'node:assert/strict';
 import type { Arguments, ExchangeKindName } from '../door.ts';
@@ -16,24 +16,26 @@ import { bindingIdentity } from './pattern.ts';
 import { type Cached, Choice, Questions } from './questions.ts';
 
 /** Where a binding leads: `{ kind: 'queue', target }`, ... */
-export type Destination<Q, T, E> =
+export type Destination<Q, P, T, E> =
   | { readonly kind: 'queue'; readonly target: Q }
+  | { readonly kind: 'topic'; readonly target: P }
   | { readonly kind: 'tap'; readonly target: T }
   | { readonly kind: 'exchange'; readonly target: E };
 
-export type Binding<Q, T, E> = Bound &
-  Destination<Q, T, E> &
-  Rostered<Binding<Q, T, E>> & {
+export type Binding<Q, P, T, E> = Bound &
+  Destination<Q, P, T, E> &
+  Rostered<Binding<Q, P, T, E>> & {
     readonly source: E;
     /** What a message must pass beyond matching; undefined = nothing. */
     readonly filter: BindingFilter | undefined;
   };
 
-/** The answer: each queue and each tap once, however many bindings led to it. Shared and cached: do not change it. */
-export interface Route<Q, T> {
+/** The answer: each queue, topic and tap once, however many bindings led to it. Shared and cached: do not change it. */
+export interface Route<Q, P, T> {
   /** Valid while it equals `router.version`; -1 for a route that depends on more than the key and is good for one message only. */
   readonly version: number;
   readonly queues: readonly Q[];
+  readonly topics: readonly P[];
   readonly taps: readonly T[];
 }
 
@@ -45,18 +47,20 @@ export interface RoutedExchange {
   readonly alternate?: string | undefined;
 }
 
-export interface RouterOptions<Q> {
+export interface RouterOptions<Q, P> {
   /** The queue of a name: where the default exchange (name '') routes, by the text of the key. */
   readonly findQueue: (name: string) => Q | undefined;
+  /** The same for topics. */
+  readonly findTopic: (name: string) => P | undefined;
   readonly routeCacheEntriesMax: number;
   readonly exchangeHopsMax: number;
 }
 /** An exchange with its bindings and the routes found from it. */
-class Node<Q, T, E extends RoutedExchange> {
+class Node<Q, P, T, E extends RoutedExchange> {
   readonly exchange: E;
-  readonly index: ExchangeKind<Binding<Q, T, E>>;
+  readonly index: ExchangeKind<Binding<Q, P, T, E>>;
   /** Separator -> text of the key -> route. All of them valid: a change of topology empties the caches. */
-  readonly cache = new Map<number, Map<string, Cached<Route<Q, T>>>>();
+  readonly cache = new Map<number, Map<string, Cached<Route<Q, P, T>>>>();
   /** Objects in it. */
   cached = 0;
 
@@ -67,10 +71,11 @@ class Node<Q, T, E extends RoutedExchange> {
 }
 
 /** What a message found on its way. Sets, because several bindings may lead to one queue. */
-interface Finding<Q, T, E extends RoutedExchange> {
+interface Finding<Q, P, T, E extends RoutedExchange> {
   readonly queues: Set<Q>;
+  readonly topics: Set<P>;
   readonly taps: Set<T>;
-  readonly seen: Set<Node<Q, T, E>>;
+  readonly seen: Set<Node<Q, P, T, E>>;
   byHeaders: boolean;
 }
 
@@ -79,20 +84,20 @@ type Inbound<B> = B | Map<string, B>;
 
 const DEFAULT_EXCHANGE = '';
 
-export class Router<Q extends object, T extends object, E extends RoutedExchange> {
-  readonly #options: RouterOptions<Q>;
-  readonly #nodes = new Map<string, Node<Q, T, E>>();
-  readonly #inbound = new Map<Q | T | E, Inbound<Binding<Q, T, E>>>();
+export class Router<Q extends object, P extends object, T extends object, E extends RoutedExchange> {
+  readonly #options: RouterOptions<Q, P>;
+  readonly #nodes = new Map<string, Node<Q, P, T, E>>();
+  readonly #inbound = new Map<Q | P | T | E, Inbound<Binding<Q, P, T, E>>>();
   /** Those with something in their cache. */
-  readonly #caching = new Set<Node<Q, T, E>>();
-  readonly #matched: Binding<Q, T, E>[] = [];
+  readonly #caching = new Set<Node<Q, P, T, E>>();
+  readonly #matched: Binding<Q, P, T, E>[] = [];
   readonly #questions = new Questions();
   /** Every binding. */
-  readonly roster = new Roster<Binding<Q, T, E>>();
+  readonly roster = new Roster<Binding<Q, P, T, E>>();
   #version = 0;
   #bindings = 0;
 
-  constructor(options: RouterOptions<Q>) {
+  constructor(options: RouterOptions<Q, P>) {
     this.#options = options;
   }
 
@@ -143,7 +148,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
   }
 
   /** Take an exchange out with every binding from and to it; answers those bindings. */
-  delete(exchange: E): Binding<Q, T, E>[] {
+  delete(exchange: E): Binding<Q, P, T, E>[] {
     const node = this.#node(exchange);
     const gone = this.unbindAll(exchange);
     for (const binding of node.index.all()) {
@@ -164,15 +169,15 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
    */
   bind(
     source: E,
-    to: Destination<Q, T, E>,
+    to: Destination<Q, P, T, E>,
     pattern: Pattern,
     args: Arguments,
     filter?: BindingFilter,
-  ): Binding<Q, T, E> | undefined {
+  ): Binding<Q, P, T, E> | undefined {
     assert(source.name !== DEFAULT_EXCHANGE, 'the default exchange has no bindings');
     const node = this.#node(source);
     if (this.#find(source, to.target, pattern, args) !== undefined) return undefined;
-    const binding: Binding<Q, T, E> = {
+    const binding: Binding<Q, P, T, E> = {
       ...to,
       source,
       pattern,
@@ -190,7 +195,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
   }
 
   /** Unbind; answers the binding, or undefined when there was none. */
-  unbind(source: E, target: Q | T | E, pattern: Pattern, args: Arguments): Binding<Q, T, E> | undefined {
+  unbind(source: E, target: Q | P | T | E, pattern: Pattern, args: Arguments): Binding<Q, P, T, E> | undefined {
     const binding = this.#find(source, target, pattern, args);
     if (binding === undefined) return undefined;
     this.#forget(binding);
@@ -202,7 +207,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
   }
 
   /** Take out every binding that leads to a target (a queue or tap that goes away); answers them. */
-  unbindAll(target: Q | T | E): Binding<Q, T, E>[] {
+  unbindAll(target: Q | P | T | E): Binding<Q, P, T, E>[] {
     const gone = this.bindingsTo(target);
     if (gone.length === 0) return gone;
     for (const binding of gone) {
@@ -216,14 +221,14 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
   }
 
   /** The bindings that lead to a target, for listings. */
-  bindingsTo(target: Q | T | E): Binding<Q, T, E>[] {
+  bindingsTo(target: Q | P | T | E): Binding<Q, P, T, E>[] {
     const inbound = this.#inbound.get(target);
     if (inbound === undefined) return [];
     return inbound instanceof Map ? [...inbound.values()] : [inbound];
   }
 
   /** The bindings that start at an exchange, for listings. */
-  bindingsFrom(source: E): Binding<Q, T, E>[] {
+  bindingsFrom(source: E): Binding<Q, P, T, E>[] {
     return this.#nodes.get(source.name)?.index.all() ?? [];
   }
 
@@ -233,7 +238,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
    * @param receivedAtMs wall-clock milliseconds when the broker took the message, for filters
    * @throws CoreError `not-found` when the exchange is gone
    */
-  route(exchange: E, key: RoutingKey, headers?: HeaderSource, receivedAtMs = 0): Route<Q, T> {
+  route(exchange: E, key: RoutingKey, headers?: HeaderSource, receivedAtMs = 0): Route<Q, P, T> {
     const node = this.#node(exchange);
     const known = node.cache.get(key.separator)?.get(key.text);
     if (known !== undefined && !(known instanceof Choice)) return known;
@@ -247,38 +252,46 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
     }
   }
 
-  #node(exchange: E): Node<Q, T, E> {
+  #node(exchange: E): Node<Q, P, T, E> {
     const node = this.#nodes.get(exchange.name);
     if (node?.exchange !== exchange) throw new CoreError('not-found', `exchange '${exchange.name}'`);
     return node;
   }
 
   /** Breadth first, so that `exchangeHopsMax` cuts the longest ways. A way back to an exchange already seen ends there. */
-  #resolve(start: Node<Q, T, E>, key: RoutingKey, known: Choice<Route<Q, T>> | undefined): Route<Q, T> {
-    const finding: Finding<Q, T, E> = { queues: new Set(), taps: new Set(), seen: new Set([start]), byHeaders: false };
+  #resolve(start: Node<Q, P, T, E>, key: RoutingKey, known: Choice<Route<Q, P, T>> | undefined): Route<Q, P, T> {
+    const finding: Finding<Q, P, T, E> = {
+      queues: new Set(),
+      topics: new Set(),
+      taps: new Set(),
+      seen: new Set([start]),
+      byHeaders: false,
+    };
     let frontier = [start];
     for (let hops = 0; frontier.length > 0 && hops <= this.#options.exchangeHopsMax; hops++) {
-      const next: Node<Q, T, E>[] = [];
+      const next: Node<Q, P, T, E>[] = [];
       for (const node of frontier) this.#visit(node, key, finding, next);
       frontier = next;
     }
     const byKey = !finding.byHeaders && !this.#questions.any;
-    const route = { version: byKey ? this.#version : -1, queues: [...finding.queues], taps: [...finding.taps] };
+    const { queues, topics, taps } = finding;
+    const version = byKey ? this.#version : -1;
+    const route = { version, queues: [...queues], topics: [...topics], taps: [...taps] };
     if (!finding.byHeaders) this.#keep(start, key, known, route);
     return route;
   }
 
   /** Ask one exchange, and note what its bindings lead to; where it has none that match, its alternate is next. */
-  #visit(node: Node<Q, T, E>, key: RoutingKey, finding: Finding<Q, T, E>, next: Node<Q, T, E>[]): void {
+  #visit(node: Node<Q, P, T, E>, key: RoutingKey, finding: Finding<Q, P, T, E>, next: Node<Q, P, T, E>[]): void {
     const { exchange, index } = node;
     const questions = this.#questions;
     let matches = 0;
     if (exchange.name === DEFAULT_EXCHANGE) {
       const queue = this.#options.findQueue(key.text);
-      if (queue !== undefined) {
-        finding.queues.add(queue);
-        matches++;
-      }
+      const topic = this.#options.findTopic(key.text);
+      if (queue !== undefined) finding.queues.add(queue);
+      if (topic !== undefined) finding.topics.add(topic);
+      if (queue !== undefined || topic !== undefined) matches++;
     }
     const matched = this.#matched;
     index.match(key, questions.headers, matched);
@@ -288,20 +301,26 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
       matches++;
       if (binding.kind === 'queue') finding.queues.add(binding.target);
       else if (binding.kind === 'tap') finding.taps.add(binding.target);
+      else if (binding.kind === 'topic') finding.topics.add(binding.target);
       else this.#goOn(binding.target.name, finding, next);
     }
     matched.length = 0;
     if (matches === 0 && exchange.alternate !== undefined) this.#goOn(exchange.alternate, finding, next);
   }
 
-  #goOn(name: string, finding: Finding<Q, T, E>, next: Node<Q, T, E>[]): void {
+  #goOn(name: string, finding: Finding<Q, P, T, E>, next: Node<Q, P, T, E>[]): void {
     const node = this.#nodes.get(name);
     if (node === undefined || finding.seen.has(node)) return;
     finding.seen.add(node);
     next.push(node);
   }
 
-  #keep(node: Node<Q, T, E>, key: RoutingKey, known: Choice<Route<Q, T>> | undefined, route: Route<Q, T>): void {
+  #keep(
+    node: Node<Q, P, T, E>,
+    key: RoutingKey,
+    known: Choice<Route<Q, P, T>> | undefined,
+    route: Route<Q, P, T>,
+  ): void {
     if (node.cached >= this.#options.routeCacheEntriesMax) {
       node.cache.clear();
       node.cached = 0;
@@ -318,7 +337,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
     this.#caching.add(node);
   }
 
-  #find(source: E, target: Q | T | E, pattern: Pattern, args: Arguments): Binding<Q, T, E> | undefined {
+  #find(source: E, target: Q | P | T | E, pattern: Pattern, args: Arguments): Binding<Q, P, T, E> | undefined {
     const inbound = this.#inbound.get(target);
     if (inbound === undefined) return undefined;
     const identity = bindingIdentity(source.name, '', pattern, args);
@@ -326,7 +345,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
     return identityOf(inbound) === identity ? inbound : undefined;
   }
 
-  #remember(binding: Binding<Q, T, E>): void {
+  #remember(binding: Binding<Q, P, T, E>): void {
     const inbound = this.#inbound.get(binding.target);
     if (inbound === undefined) {
       this.#inbound.set(binding.target, binding);
@@ -341,7 +360,7 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
     }
   }
 
-  #forget(binding: Binding<Q, T, E>): void {
+  #forget(binding: Binding<Q, P, T, E>): void {
     const inbound = this.#inbound.get(binding.target);
     if (inbound instanceof Map) inbound.delete(identityOf(binding));
     if (inbound === binding || (inbound instanceof Map && inbound.size === 0)) this.#inbound.delete(binding.target);
@@ -349,6 +368,6 @@ export class Router<Q extends object, T extends object, E extends RoutedExchange
 }
 
 /** Identity among the bindings of one target. */
-function identityOf<Q, T, E extends RoutedExchange>(binding: Binding<Q, T, E>): string {
+function identityOf<Q, P, T, E extends RoutedExchange>(binding: Binding<Q, P, T, E>): string {
   return bindingIdentity(binding.source.name, '', binding.pattern, binding.arguments);
 }

@@ -21,8 +21,10 @@ function key(text: string) {
 /** A router with helpers that make what they name. */
 function setup(routeCacheEntriesMax = 100, exchangeHopsMax = 16) {
   const queues = new Map<string, Named>();
-  const router = new Router<Named, Named, RoutedExchange>({
+  const topics = new Map<string, Named>();
+  const router = new Router<Named, Named, Named, RoutedExchange>({
     findQueue: (name) => queues.get(name),
+    findTopic: (name) => topics.get(name),
     routeCacheEntriesMax,
     exchangeHopsMax,
   });

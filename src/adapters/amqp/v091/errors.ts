@@ -73,6 +73,7 @@ export const REPLY_OF: { readonly [C in ErrorCode]: ReplyName } = {
   'message-too-large': 'precondition-failed',
   unroutable: 'no-route',
   'unknown-delivery': 'precondition-failed',
+  'offset-out-of-range': 'precondition-failed',
   'malformed-frame': 'frame-error',
   'frame-too-large': 'frame-error',
   'protocol-violation': 'unexpected-frame',

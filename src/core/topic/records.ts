@@ -1,0 +1,83 @@
+/** Records and checkpoint objects of topics (docs/topics.md). Types 64 to 95 belong to them. */
+import type { TopicSettings } from '../door.ts';
+import type { HubValue } from '../message.ts';
+import type { TlvReader, TlvWriter } from '../tlv.ts';
+import type { SealedFile } from './sealed-file.ts';
+
+export const TOPIC_RECORD = {
+  /** count u16, 0 u16, ids of partitions u32, stored message: it gets the next offset in each. */
+  append: 64,
+  /** id u32, virtual host u32, name text, settings table, count varint, ids of partitions u32. */
+  declare: 65,
+  /** id u32. */
+  delete: 66,
+  /** id u32, settings table, count varint, ids of all partitions u32. */
+  alter: 67,
+  /** partition u32, file: its messages are in that file now. */
+  sealed: 68,
+  /** partition u32, start f64: what is before is gone. */
+  start: 69,
+} as const;
+
+export const TOPIC_RECORD_FIRST = 64;
+export const TOPIC_RECORD_LAST = 95;
+/** Kind of a topic among the objects of a checkpoint. */
+export const TOPIC_OBJECT = 32;
+
+export interface StoredTopic {
+  id: number;
+  vhostId: number;
+  name: string;
+  settings: TopicSettings;
+  partitionIds: number[];
+}
+
+/** What a checkpoint knows of a partition beside its id. */
+export interface StoredPartition {
+  row: number;
+  start: number;
+  files: readonly SealedFile[];
+}
+
+export function writeTopic(out: TlvWriter, topic: StoredTopic): void {
+  out.u32(topic.id).u32(topic.vhostId).text(topic.name);
+  writeShape(out, topic.settings, topic.partitionIds);
+}
+
+export function readTopic(from: TlvReader): StoredTopic {
+  return { id: from.u32(), vhostId: from.u32(), name: from.text(), ...readShape(from) };
+}
+
+/** What `alter` may change. */
+export function writeShape(out: TlvWriter, settings: TopicSettings, partitionIds: readonly number[]): void {
+  const { partitions: _, ...kept } = settings;
+  const table: { [name: string]: HubValue } = {};
+  for (const [name, value] of Object.entries(kept)) if (value !== undefined) table[name] = value as HubValue;
+  out.table(table).varint(partitionIds.length);
+  for (const id of partitionIds) out.u32(id);
+}
+
+export function readShape(from: TlvReader): { settings: TopicSettings; partitionIds: number[] } {
+  const table = from.table();
+  const partitionIds = Array.from({ length: from.varint() }, () => from.u32());
+  return { settings: { ...table, partitions: partitionIds.length }, partitionIds };
+}
+
+export function writeFile(out: TlvWriter, file: SealedFile): void {
+  out.f64(file.base).f64(file.end).f64(file.bytes).f64(file.firstMs).f64(file.newestMs);
+}
+
+export function readFile(from: TlvReader): SealedFile {
+  return { base: from.f64(), end: from.f64(), bytes: from.f64(), firstMs: from.f64(), newestMs: from.f64() };
+}
+
+export function writePartition(out: TlvWriter, partition: StoredPartition): void {
+  out.u32(partition.row).f64(partition.start).varint(partition.files.length);
+  for (const file of partition.files) writeFile(out, file);
+}
+
+export function readPartition(from: TlvReader): StoredPartition {
+  const row = from.u32();
+  const start = from.f64();
+  return { row, start, files: Array.from({ length: from.varint() }, () => readFile(from)) };
+}

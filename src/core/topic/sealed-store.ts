@@ -1,0 +1,104 @@
+/** Reading sealed files: open files, their indexes, and the blocks read last, shared by all readers and each bounded. */
+import type { Disk } from '../disk.ts';
+import { OpenFiles } from '../journal/open-files.ts';
+import type { Limits } from '../limits.ts';
+import type { Block } from './block.ts';
+import type { Partition } from './partition.ts';
+import { FileIndex, pathOf, type SealedFile } from './sealed-file.ts';
+
+const OPEN_FILES_MAX = 64;
+/** About 12 KB each for a file of 64 MiB. */
+const INDEXES_MAX = 1024;
+/** Reads under way at once: they share libuv's four threads with the commits. */
+const READS_MAX = 3;
+
+export class SealedStore {
+  readonly #files: OpenFiles;
+  readonly #bytesMax: number;
+  /** Least recently used first, as the other maps here. */
+  readonly #indexes = new Map<string, FileIndex>();
+  readonly #blocks = new Map<string, { readonly ready: Promise<Block>; bytes: number }>();
+  #bytes = 0;
+  #reading = 0;
+  readonly #queue: (() => void)[] = [];
+
+  constructor(disk: Disk, limits: Limits) {
+    this.#files = new OpenFiles(disk, OPEN_FILES_MAX);
+    this.#bytesMax = limits.topicCacheBytesMax;
+  }
+
+  /** The block of a sealed file that has `offset`. Rejects with `journal-corrupt` or the error of the file system. */
+  async block(partition: Partition, file: SealedFile, offset: number): Promise<Block> {
+    const index = await this.#index(partition, file);
+    const key = `${index.path}:${index.baseOf(offset)}`;
+    let entry = this.#blocks.get(key);
+    if (entry === undefined) {
+      entry = { ready: this.#limited(() => this.#files.use(index.path, (open) => index.read(open, offset))), bytes: 0 };
+      void this.#account(key, entry);
+    } else this.#blocks.delete(key);
+    this.#blocks.set(key, entry);
+    return entry.ready;
+  }
+
+  /** The first offset of a block that may have a message not older than `timeMs`. */
+  async offsetAt(partition: Partition, file: SealedFile, timeMs: number): Promise<number> {
+    return (await this.#index(partition, file)).offsetAt(timeMs);
+  }
+
+  async #index(partition: Partition, file: SealedFile): Promise<FileIndex> {
+    const path = pathOf(partition.id, file.base);
+    const index = this.#indexes.get(path) ?? new FileIndex(partition.id, file.base);
+    this.#indexes.delete(path);
+    this.#indexes.set(path, index);
+    if (this.#indexes.size > INDEXES_MAX) this.#indexes.delete(this.#indexes.keys().next().value as string);
+    if (!index.covers(file.bytes)) {
+      await this.#limited(() => this.#files.use(path, (open) => index.walk(open, file.bytes)));
+    }
+    return index;
+  }
+
+  async #account(key: string, entry: { readonly ready: Promise<Block>; bytes: number }): Promise<void> {
+    try {
+      entry.bytes = (await entry.ready).bytes.length;
+      if (this.#blocks.get(key) === entry) this.#bytes += entry.bytes;
+    } catch {
+      // Whoever asked for it was told; the next one tries again.
+      if (this.#blocks.get(key) === entry) this.#blocks.delete(key);
+      return;
+    }
+    for (const [oldest, block] of this.#blocks) {
+      if (this.#bytes <= this.#bytesMax || this.#blocks.size === 1) return;
+      if (block.bytes > 0) this.#forget(oldest);
+    }
+  }
+
+  #forget(key: string): void {
+    this.#bytes -= this.#blocks.get(key)?.bytes ?? 0;
+    this.#blocks.delete(key);
+  }
+
+  /** The file is going away. Reads under way still end well. */
+  retire(path: string): void {
+    this.#files.retire(path);
+    this.#indexes.delete(path);
+    for (const key of [...this.#blocks.keys()]) if (key.startsWith(`${path}:`)) this.#forget(key);
+  }
+
+  /** Run a task when fewer than READS_MAX are running. */
+  async #limited<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#reading >= READS_MAX) await new Promise<void>((resolve) => this.#queue.push(resolve));
+    else this.#reading++;
+    try {
+      return await task();
+    } finally {
+      // The place is handed on, so that nobody can slip in between.
+      const next = this.#queue.shift();
+      if (next === undefined) this.#reading--;
+      else next();
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#files.closeAll();
+  }
+}

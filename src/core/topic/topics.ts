@@ -1,0 +1,422 @@
+/** All topics of the broker: live changes with their records, replay, checkpoints, and the background work. */
+import { strict as assert } from 'node:assert';
+import { readU16, readU32, writeU32 } from '../bytes.ts';
+import type { Timer } from '../clock.ts';
+import type { Disk } from '../disk.ts';
+import type { TopicSettings } from '../door.ts';
+import type { Engine } from '../engine.ts';
+import { CoreError } from '../errors.ts';
+import type { Message } from '../message.ts';
+import { receivedAt, type Template } from '../stored-message.ts';
+import { TlvReader, TlvWriter } from '../tlv.ts';
+import type { Topology } from '../topology.ts';
+import type { Binding, Vhost } from '../vhost.ts';
+import type { Block } from './block.ts';
+import { Partition } from './partition.ts';
+import {
+  readFile,
+  readPartition,
+  readShape,
+  readTopic,
+  type StoredPartition,
+  type StoredTopic,
+  TOPIC_OBJECT,
+  TOPIC_RECORD,
+  writeFile,
+  writePartition,
+  writeShape,
+  writeTopic,
+} from './records.ts';
+import { pathOf, type SealedFile, TOPIC_FOLDER } from './sealed-file.ts';
+import { SealedStore } from './sealed-store.ts';
+import { retainedFrom, Sealer } from './sealer.ts';
+import { Topic } from './topic.ts';
+import { unsealedBlock } from './unsealed.ts';
+
+/** A topic as a checkpoint writes it: nothing of it changes any more. */
+export interface TopicMoment {
+  readonly topic: StoredTopic;
+  readonly partitions: readonly StoredPartition[];
+}
+
+/** Blocks read ahead of each reader. */
+const PREFETCH_BLOCKS = 2;
+
+const record = new TlvWriter();
+
+export class Topics {
+  readonly #topology: Topology;
+  readonly #engine: Engine;
+  readonly #topics = new Map<number, Topic>();
+  readonly #partitions = new Map<number, Partition>();
+  #disk!: Disk;
+  #store!: SealedStore;
+  #sealer: Sealer | undefined;
+  #sweep: Timer | undefined;
+  /** Files on their way out. */
+  #removing: Promise<void> = Promise.resolve();
+
+  constructor(topology: Topology) {
+    this.#topology = topology;
+    this.#engine = topology.engine;
+  }
+
+  // ---- Live changes -----------------------------------------------------------------------------------------------
+
+  declare(vhost: Vhost, name: string, settings: TopicSettings): Topic {
+    const id = this.#topology.nextId();
+    const partitionIds = Array.from({ length: settings.partitions }, () => this.#topology.nextId());
+    writeTopic(record.reset(), { id, vhostId: vhost.id, name, settings, partitionIds });
+    this.#log(TOPIC_RECORD.declare);
+    return this.#add(vhost, id, name, settings, partitionIds);
+  }
+
+  /** Other settings, and as many partitions as they say, not fewer than there are. */
+  alter(topic: Topic, settings: TopicSettings): void {
+    const more = settings.partitions - topic.partitions.length;
+    assert(more >= 0, 'partitions are never taken away');
+    const ids = topic.partitions.map((partition) => partition.id);
+    for (let n = 0; n < more; n++) ids.push(this.#topology.nextId());
+    writeShape(record.reset().u32(topic.id), settings, ids);
+    this.#log(TOPIC_RECORD.alter);
+    this.#alter(topic, settings, ids);
+    for (const partition of topic.partitions) this.#retain(partition);
+  }
+
+  /** Answers the bindings that went with it. */
+  delete(topic: Topic): Binding[] {
+    record.reset().u32(topic.id);
+    this.#log(TOPIC_RECORD.delete);
+    const paths = topic.partitions.flatMap((partition) => pathsOf(partition, partition.files));
+    const gone = this.remove(topic);
+    this.#removeLater(paths);
+    return gone;
+  }
+
+  /** Append one message to partitions, each of another topic. Answers the batch that makes it durable. */
+  append(partitions: readonly Partition[], template: Template, message: Message, length: number): number {
+    const engine = this.#engine;
+    const { journal, bodies } = engine;
+    const count = partitions.length;
+    const header = 4 + count * 4;
+    let at = journal.append(TOPIC_RECORD.append, header + length);
+    const { bytes, segment } = journal;
+    const offset = journal.offset + header;
+    writeU32(bytes, at, count);
+    at += 4;
+    for (let n = 0; n < count; n++, at += 4) writeU32(bytes, at, (partitions[n] as Partition).id);
+    const now = engine.now();
+    template.write(message, now, bytes, at);
+    const batch = engine.wrote();
+    const row = bodies.logged.add(segment, offset, length, count, 0);
+    for (let n = 0; n < count; n++) (partitions[n] as Partition).push(row, length, batch, now);
+    return batch;
+  }
+
+  /** Remove what is before `start`, which is durable. */
+  moveStart(partition: Partition, start: number): void {
+    if (start <= partition.start) return;
+    record.reset().u32(partition.id).f64(start);
+    this.#log(TOPIC_RECORD.start);
+    const gone = partition.applyStart(start);
+    void this.#engine.background.run(partition.dropSealed());
+    this.#removeLater(pathsOf(partition, gone));
+  }
+
+  #log(type: number): void {
+    const at = this.#engine.journal.append(type, record.length);
+    record.copyTo(this.#engine.journal.bytes, at);
+    this.#engine.wrote();
+  }
+
+  // ---- Changes themselves, live and in replay ---------------------------------------------------------------------
+
+  #add(
+    vhost: Vhost,
+    id: number,
+    name: string,
+    settings: TopicSettings,
+    partitionIds: readonly number[],
+    stored?: readonly StoredPartition[],
+  ): Topic {
+    const topic = new Topic(vhost, id, name, settings);
+    topic.partitions = partitionIds.map((one, n) => this.#addPartition(topic, one, n, stored?.[n]));
+    this.#topics.set(id, topic);
+    vhost.topics.set(name, topic);
+    this.#topology.used(Math.max(id, ...partitionIds));
+    vhost.router.changed();
+    return topic;
+  }
+
+  #addPartition(topic: Topic, id: number, number: number, stored?: StoredPartition): Partition {
+    const { rings } = this.#engine.bodies.loggedIndex;
+    const ring = stored === undefined ? rings.create() : rings.open(stored.row);
+    const observer = { sealable: (partition: Partition) => this.#sealer?.sealable(partition) };
+    const partition = new Partition(this.#engine, topic, id, number, ring, observer);
+    for (const file of stored?.files ?? []) partition.applySealed(file);
+    if (stored !== undefined) partition.applyStart(stored.start);
+    this.#partitions.set(id, partition);
+    return partition;
+  }
+
+  #alter(topic: Topic, settings: TopicSettings, ids: readonly number[]): void {
+    const more = ids.slice(topic.partitions.length);
+    const first = topic.partitions.length;
+    topic.partitions = [...topic.partitions, ...more.map((id, n) => this.#addPartition(topic, id, first + n))];
+    topic.settings = settings;
+    this.#topology.used(Math.max(0, ...ids));
+  }
+
+  /** Take a topic out, without a record. Answers the bindings that went with it. */
+  remove(topic: Topic): Binding[] {
+    topic.deleted = true;
+    this.#topics.delete(topic.id);
+    topic.vhost.topics.delete(topic.name);
+    const gone = topic.vhost.router.unbindAll(topic);
+    topic.vhost.router.changed();
+    for (const partition of topic.partitions) {
+      this.#partitions.delete(partition.id);
+      partition.destroy();
+    }
+    return gone;
+  }
+
+  topic(id: number): Topic | undefined {
+    return this.#topics.get(id);
+  }
+
+  // ---- Replay -----------------------------------------------------------------------------------------------------
+
+  /** One record of types 64 to 95. */
+  replay(type: number, bytes: Buffer, start: number, end: number, segment: number, offset: number): void {
+    if (type === TOPIC_RECORD.append) {
+      this.#replayAppend(bytes, start, end, segment, offset);
+      return;
+    }
+    const from = new TlvReader(bytes, start, end);
+    switch (type) {
+      case TOPIC_RECORD.declare: {
+        const { id, vhostId, name, settings, partitionIds } = readTopic(from);
+        const vhost = this.#topology.vhostsById.get(vhostId);
+        if (vhost !== undefined) this.#add(vhost, id, name, settings, partitionIds);
+        return;
+      }
+      case TOPIC_RECORD.delete: {
+        const topic = this.#topics.get(from.u32());
+        if (topic !== undefined) this.remove(topic);
+        return;
+      }
+      case TOPIC_RECORD.alter: {
+        const topic = this.#topics.get(from.u32());
+        const { settings, partitionIds } = readShape(from);
+        if (topic !== undefined) this.#alter(topic, settings, partitionIds);
+        return;
+      }
+      case TOPIC_RECORD.sealed: {
+        const partition = this.#partitions.get(from.u32());
+        partition?.applySealed(readFile(from));
+        for (const _ of partition?.dropSealed() ?? []);
+        return;
+      }
+      case TOPIC_RECORD.start: {
+        const partition = this.#partitions.get(from.u32());
+        partition?.applyStart(from.f64());
+        for (const _ of partition?.dropSealed() ?? []);
+        return;
+      }
+      default:
+        assert.fail(`a record of type ${type} in the journal`);
+    }
+  }
+
+  #replayAppend(bytes: Buffer, start: number, end: number, segment: number, offset: number): void {
+    const count = readU16(bytes, start);
+    const header = 4 + count * 4;
+    const found: Partition[] = [];
+    for (let n = 0; n < count; n++) {
+      const partition = this.#partitions.get(readU32(bytes, start + 4 + n * 4));
+      if (partition !== undefined) found.push(partition);
+    }
+    if (found.length === 0) return;
+    const length = end - start - header;
+    const row = this.#engine.bodies.logged.add(segment, offset + header, length, found.length, 0);
+    for (const partition of found) partition.replayPush(row, length, receivedAt(bytes, start + header));
+  }
+
+  // ---- Checkpoints ------------------------------------------------------------------------------------------------
+
+  /** All topics at one moment. */
+  moment(): TopicMoment[] {
+    return [...this.#topics.values()].map(({ id, vhost, name, settings, partitions }) => ({
+      topic: { id, vhostId: vhost.id, name, settings, partitionIds: partitions.map((partition) => partition.id) },
+      partitions: partitions.map(({ ring, start, files }) => ({ row: ring.row, start, files })),
+    }));
+  }
+
+  /** Write one as an object of a checkpoint. */
+  static encode(moment: TopicMoment, out: TlvWriter): void {
+    writeTopic(out.u8(TOPIC_OBJECT), moment.topic);
+    for (const partition of moment.partitions) writePartition(out, partition);
+  }
+
+  /** Read what `encode` wrote, after the kind. */
+  load(from: TlvReader): void {
+    const { id, vhostId, name, settings, partitionIds } = readTopic(from);
+    const stored = partitionIds.map(() => readPartition(from));
+    const vhost = this.#topology.vhostsById.get(vhostId);
+    if (vhost === undefined) throw new CoreError('journal-corrupt', `checkpoint: topic '${name}' is nowhere`);
+    const topic = this.#add(vhost, id, name, settings, partitionIds, stored);
+    for (const partition of topic.partitions) partition.adoptEntries();
+  }
+
+  // ---- Files ------------------------------------------------------------------------------------------------------
+
+  /** Replay is over: see that the files that count are there. Rejects with `journal-corrupt`. Changes nothing. */
+  async check(disk: Disk): Promise<void> {
+    this.#disk = disk;
+    this.#store = new SealedStore(disk, this.#engine.limits);
+    if (this.#partitions.size === 0) return;
+    const names = new Set((await disk.list(TOPIC_FOLDER)).map((name) => `${TOPIC_FOLDER}/${name}`));
+    for (const partition of this.#partitions.values()) {
+      const { files } = partition;
+      const missing = pathsOf(partition, files).find((path) => !names.has(path));
+      if (missing !== undefined) throw new CoreError('journal-corrupt', `${missing}: the file is missing`);
+      const last = files.at(-1);
+      if (last !== undefined) await checkSize(disk, pathOf(partition.id, last.base), last.bytes);
+    }
+  }
+
+  /** The journal is open: remove what a crash has left over, seal and retain from now on. */
+  async start(): Promise<void> {
+    const known = new Set([...this.#partitions.values()].flatMap((partition) => pathsOf(partition, partition.files)));
+    for (const name of await this.#disk.list(TOPIC_FOLDER)) {
+      const path = `${TOPIC_FOLDER}/${name}`;
+      if (name.endsWith('.seg') && !known.has(path)) await this.#disk.remove(path);
+    }
+    this.#sealer = new Sealer(this.#engine, this.#disk, {
+      sealed: (partition, file) => this.#sealed(partition, file),
+      retain: (partition) => this.#retain(partition),
+    });
+    const { topicSealBytes } = this.#engine.limits;
+    for (const partition of this.#partitions.values()) {
+      if (partition.unsealedBytes >= topicSealBytes) this.#sealer.sealable(partition);
+    }
+    this.#planSweep();
+  }
+
+  /** Resolves when nothing waits to be sealed. */
+  async sealed(): Promise<void> {
+    await this.#sealer?.idle();
+  }
+
+  async close(): Promise<void> {
+    this.#sweep?.cancel();
+    await this.#sealer?.stop();
+    await this.#removing;
+    await this.#store.close();
+  }
+
+  #sealed(partition: Partition, file: SealedFile): void {
+    record.reset().u32(partition.id);
+    writeFile(record, file);
+    this.#log(TOPIC_RECORD.sealed);
+    partition.applySealed(file);
+  }
+
+  #planSweep(): void {
+    this.#sweep = this.#engine.clock.after(this.#engine.limits.topicSweepMs, () => {
+      this.sweep();
+      this.#planSweep();
+    });
+  }
+
+  /** Apply retention by time everywhere. */
+  sweep(): void {
+    if (this.#engine.failure !== undefined) return;
+    const now = this.#engine.clock.now();
+    for (const partition of this.#partitions.values()) {
+      const { retentionMs } = partition.topic.settings;
+      if (retentionMs === undefined) continue;
+      this.#retain(partition);
+      // Only files are removed: what stays in the journal for want of company gets a file of its own.
+      const oldest = Math.max(partition.ring.head, partition.sealedEnd);
+      const isOld = oldest < partition.durableEnd && partition.ring.info(oldest) * 1000 < now - retentionMs;
+      if (isOld) this.#sealer?.sealable(partition);
+    }
+  }
+
+  #retain(partition: Partition): void {
+    this.moveStart(partition, retainedFrom(partition, this.#engine.clock.now()));
+  }
+
+  #removeLater(paths: readonly string[]): void {
+    if (paths.length === 0) return;
+    this.#engine.afterDurable(() => {
+      this.#removing = this.#removing.then(() => this.#removeAll(paths));
+    });
+  }
+
+  async #removeAll(paths: readonly string[]): Promise<void> {
+    for (const path of paths) {
+      this.#store.retire(path);
+      try {
+        await this.#disk.remove(path);
+      } catch (error) {
+        // The next start tries again: the journal does not know it any more.
+        this.#engine.log('warn', 'a file of a topic cannot be removed', { path, error: (error as Error).message });
+      }
+    }
+  }
+
+  // ---- Reading ----------------------------------------------------------------------------------------------------
+
+  /** The block with `offset`, which is from `start` to `durableEnd`, or the first message after it. */
+  block(partition: Partition, offset: number): Promise<Block> {
+    const file = offset < partition.sealedEnd ? partition.fileOf(offset) : undefined;
+    return file === undefined ? unsealedBlock(partition, offset) : this.#store.block(partition, file, offset);
+  }
+
+  /** Somebody will ask for the blocks from `offset` on soon. @param count how many */
+  prefetch(partition: Partition, offset: number, count = PREFETCH_BLOCKS): void {
+    if (offset >= partition.sealedEnd || partition.deleted) return;
+    this.block(partition, offset).then(
+      (block) => {
+        if (count > 1) this.prefetch(partition, block.end, count - 1);
+      },
+      // Who asks for it will be told.
+      () => {},
+    );
+  }
+
+  /** The first offset whose message is not older than `timeMs`, exactly; `durableEnd` when all are older. */
+  async offsetAt(partition: Partition, timeMs: number): Promise<number> {
+    const file = partition.files.find((one) => one.newestMs >= timeMs);
+    let offset = partition.unsealedAt(timeMs);
+    if (file !== undefined) offset = await this.#store.offsetAt(partition, file, timeMs);
+    offset = Math.max(offset, partition.start);
+    // The indexes are coarse: what they lead to is at most a second and a block too early.
+    while (offset < partition.durableEnd) {
+      const block = await this.block(partition, offset);
+      for (let at = block.find(offset); at < block.bytes.length; at = block.after(at)) {
+        if (receivedAt(block.bytes, block.start(at)) >= timeMs) return block.offset(at);
+      }
+      if (block.end <= offset) break;
+      offset = block.end;
+    }
+    return Math.max(offset, partition.start);
+  }
+}
+
+function pathsOf(partition: Partition, files: readonly SealedFile[]): string[] {
+  return files.map((file) => pathOf(partition.id, file.base));
+}
+
+async function checkSize(disk: Disk, path: string, bytes: number): Promise<void> {
+  const file = await disk.open(path, 'read');
+  try {
+    const size = await file.size();
+    if (size < bytes) throw new CoreError('journal-corrupt', `${path}: it has ${size} bytes instead of ${bytes}`);
+  } finally {
+    await file.close();
+  }
+}

@@ -11,6 +11,8 @@ import type {
   ClientInfo,
   ExchangeInfo,
   ExchangeSettings,
+  GroupInfo,
+  OffsetCommit,
   QueueInfo,
   QueueSettings,
   TopicInfo,
@@ -238,6 +240,30 @@ export class Admin implements AdminDoor {
 
   topics(vhostName: string): TopicInfo[] {
     return [...this.#vhost(vhostName).topics.values()].map(topicInfo);
+  }
+
+  group(vhostName: string, name: string): GroupInfo | undefined {
+    return this.#topology.topics.groups.get(this.#vhost(vhostName), name)?.info();
+  }
+
+  groups(vhostName: string): GroupInfo[] {
+    return this.#topology.topics.groups.all(this.#vhost(vhostName)).map((group) => group.info());
+  }
+
+  async setGroupOffsets(vhostName: string, name: string, offsets: readonly OffsetCommit[]): Promise<void> {
+    const vhost = this.#vhost(vhostName);
+    const group = this.#topology.topics.groups.open(vhost, name);
+    if (group.members.size > 0) throw new CoreError('in-use', `group '${name}' has ${group.members.size} members`);
+    group.commit(group.find(offsets), group.epoch);
+    await this.#engine.whenDurable();
+  }
+
+  async deleteGroup(vhostName: string, name: string): Promise<void> {
+    const { groups } = this.#topology.topics;
+    const group = groups.get(this.#vhost(vhostName), name);
+    if (group === undefined) throw new CoreError('not-found', `group '${name}' in virtual host '${vhostName}'`);
+    groups.delete(this.#engine, group);
+    await this.#engine.whenDurable();
   }
 
   // ---- Bindings ---------------------------------------------------------------------------------------------------

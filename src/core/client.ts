@@ -3,6 +3,8 @@ import type {
   Client as ClientDoor,
   ClientHandlers,
   ClientInfo,
+  GroupHandlers,
+  GroupOptions,
   Identity,
   ProducerHandlers,
   ReaderHandlers,
@@ -18,6 +20,7 @@ import { Producer } from './producer.ts';
 import type { Queue } from './queue/queue.ts';
 import { Subscription } from './subscription.ts';
 import { Tap } from './tap.ts';
+import type { Member } from './topic/member.ts';
 import type { Partition } from './topic/partition.ts';
 import { Reader } from './topic/reader.ts';
 import { resolveOffset } from './topic/resolve.ts';
@@ -41,6 +44,7 @@ export class Client implements ClientDoor {
   #queues: Bag<Queue>;
   #readers: Bag<Reader>;
   #readerCount = 0;
+  #members: Bag<Member>;
   readonly #gone: (client: Client) => void;
 
   /** @param gone called once, when the client has closed */
@@ -107,6 +111,18 @@ export class Client implements ClientDoor {
     return resolveOffset(this.home.topology.topics, this.#partition(topic, partition), from);
   }
 
+  joinGroup(group: string, options: GroupOptions, handlers: GroupHandlers): Member {
+    this.#checkOpen();
+    const member = this.home.topology.topics.groups.open(this.home, group).join(this, options, handlers);
+    this.#members = bagAdd(this.#members, member);
+    return member;
+  }
+
+  /** A member of a group has left. */
+  leftGroup(member: Member): void {
+    this.#members = bagRemove(this.#members, member);
+  }
+
   #partition(topic: string, partition: number): Partition {
     return this.home.topicOf(topic).partition(partition);
   }
@@ -148,6 +164,7 @@ export class Client implements ClientDoor {
     for (const subscription of itemsOf(this.#subscriptions)) subscription.close();
     for (const other of itemsOf(this.#others)) other.close();
     for (const reader of itemsOf(this.#readers)) reader.close();
+    for (const member of itemsOf(this.#members)) member.leave();
     for (const queue of itemsOf(this.#queues)) this.home.deleteQueue(queue);
     this.#gone(this);
   }
@@ -157,6 +174,7 @@ export class Client implements ClientDoor {
     if (this.closed) return;
     for (const subscription of itemsOf(this.#subscriptions)) subscription.end(reason);
     for (const reader of itemsOf(this.#readers)) reader.end(reason);
+    for (const member of itemsOf(this.#members)) member.end(reason);
     this.handlers.onClose?.(reason, detail);
     this.close();
   }

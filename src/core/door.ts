@@ -9,6 +9,20 @@
  */
 import type { ErrorCode } from './errors.ts';
 import type { Format, HubProperties, HubValue, Message, Pattern, RoutingKey } from './message.ts';
+import type {
+  GroupHandlers,
+  GroupInfo,
+  GroupMember,
+  GroupOptions,
+  OffsetCommit,
+  Reader,
+  ReaderHandlers,
+  ReadFrom,
+  TopicInfo,
+  TopicSettings,
+} from './topic/door.ts';
+
+export type * from './topic/door.ts';
 
 /** Who is on the other side of a connection. Shown in listings; `user` and `clientId` are stored with each message. */
 export interface Identity {
@@ -62,6 +76,11 @@ export interface Client {
   reader(topic: string, partition: number, offset: number, handlers: ReaderHandlers): Reader;
   /** The offset a place in a partition has now, within what there is to read. Rejects with `not-found`, `invalid-argument`. */
   offsetOf(topic: string, partition: number, from: ReadFrom): Promise<number>;
+  /**
+   * Become a member of a consumer group, which is made when it is not there. Throws `not-found` (a topic), `invalid-argument`,
+   * `limit-exceeded`.
+   */
+  joinGroup(group: string, options: GroupOptions, handlers: GroupHandlers): GroupMember;
   /** End everything: unsettled deliveries are requeued (counted as redelivered), exclusive queues deleted. Idempotent. */
   close(): void;
 }
@@ -175,47 +194,6 @@ export interface Subscription {
   close(): void;
 }
 
-// ---- Topics -----------------------------------------------------------------------------------------------------
-
-/** A place in a partition: its first message, its last one, behind the last one, an offset (taken to the nearest end when there
- *  is nothing), the first message not older than a time, or the n-th from the end. */
-export type ReadFrom =
-  | 'first'
-  | 'last'
-  | 'next'
-  | { readonly offset: number }
-  | { readonly timeMs: number }
-  | { readonly lastN: number };
-
-export interface ReaderHandlers {
-  /** As `SubscriptionHandlers.onDeliveries`: what is left untaken pauses the reader until `resume()`. */
-  onRecords(batch: RecordBatch): void;
-  /** The reader ended without being asked to: topic deleted, or client closed by the operator. */
-  onEnd?(reason: ErrorCode): void;
-}
-
-export interface RecordBatch {
-  /** Go to the next message; false when there is none for now. */
-  next(): boolean;
-  /** Offset of the message. They ascend, and may leave some out: what retention has removed while the reader was behind. */
-  readonly offset: number;
-  /** Reused view: valid until the next call of `next`. */
-  readonly message: Message;
-}
-
-/** A cursor over one partition. It shows what is durable; at the end it waits, and is woken. */
-export interface Reader {
-  readonly topic: string;
-  readonly partition: number;
-  /** Offset of the next message. */
-  readonly position: number;
-  /** Take messages again after a batch was left unfinished. */
-  resume(): void;
-  /** Go on from another offset. Throws `offset-out-of-range`. */
-  seek(offset: number): void;
-  close(): void;
-}
-
 // ---- Taps -------------------------------------------------------------------------------------------------------
 
 export interface TapHandlers {
@@ -271,37 +249,6 @@ export interface QueueSettings {
   /** Belongs to the declaring client and goes with it. */
   exclusive: boolean;
   arguments: Arguments;
-}
-
-export interface TopicSettings {
-  /** 1 or more; may grow, never shrinks. Growing sends groups to other partitions. */
-  partitions: number;
-  /** Messages older than this are removed, whole files at a time; unset: kept for ever. */
-  retentionMs?: number;
-  /** Bytes of one partition beyond which its oldest files are removed; at least so many stay. Unset: no limit. */
-  retentionBytes?: number;
-  /** Bytes at which a new file is begun; unset: `limits.topicFileBytes`. */
-  fileBytes?: number;
-}
-
-export interface PartitionInfo {
-  /** First offset that can be read, and the one the next message gets. */
-  start: number;
-  end: number;
-  /** What is before it is durable and can be read. */
-  durableEnd: number;
-  /** Bytes on disk, and how many files they are in beside the journal. */
-  bytes: number;
-  files: number;
-  readers: number;
-}
-
-export interface TopicInfo extends TopicSettings {
-  name: string;
-  /** By number. */
-  details: PartitionInfo[];
-  /** Process-lifetime counter. */
-  published: number;
 }
 
 export type BindingTarget = { kind: 'queue' | 'exchange' | 'topic'; name: string };
@@ -409,6 +356,13 @@ export interface Admin {
   truncateTopic(vhost: string, name: string, partition: number, offset: number): Promise<number>;
   topic(vhost: string, name: string): TopicInfo | undefined;
   topics(vhost: string): TopicInfo[];
+
+  group(vhost: string, name: string): GroupInfo | undefined;
+  groups(vhost: string): GroupInfo[];
+  /** Set offsets of a group without members; it is made when it is not there. Throws `in-use`, and as `GroupMember.commit`. */
+  setGroupOffsets(vhost: string, name: string, offsets: readonly OffsetCommit[]): Promise<void>;
+  /** Forget a group. Throws `not-found`, `in-use` (it has members). */
+  deleteGroup(vhost: string, name: string): Promise<void>;
 
   bind(
     vhost: string,

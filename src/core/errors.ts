@@ -26,6 +26,7 @@ export const ERRORS = {
   unroutable: { severity: 'reply', text: 'no queue or subscriber takes this routing key' },
   'unknown-delivery': { severity: 'channel', text: 'no unsettled delivery has this number' },
   'offset-out-of-range': { severity: 'channel', text: 'the partition has no such offset' },
+  fenced: { severity: 'channel', text: 'another one has taken this over' },
   'malformed-frame': { severity: 'connection', text: 'the bytes are not a frame of this protocol' },
   'frame-too-large': { severity: 'connection', text: 'a frame is larger than the limit' },
   'protocol-violation': { severity: 'connection', text: 'a frame is not allowed in this state' },

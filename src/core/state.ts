@@ -20,8 +20,8 @@ import type { Moment } from './roster.ts';
 import { ChunkReader } from './slab/chunk-reader.ts';
 import type { PageSnapshot } from './slab/page-store.ts';
 import { TlvReader, TlvWriter } from './tlv.ts';
-import { TOPIC_OBJECT } from './topic/records.ts';
-import { type TopicMoment, Topics } from './topic/topics.ts';
+import { TOPIC_OBJECT_FIRST, TOPIC_OBJECT_LAST } from './topic/records.ts';
+import { loadTopicObject, TopicsMoment } from './topic/state.ts';
 import type { Topology } from './topology.ts';
 import { type Binding, survives, type Vhost } from './vhost.ts';
 
@@ -42,7 +42,7 @@ export class StateMoment {
   readonly #vhosts: readonly Vhost[];
   readonly #exchanges: (readonly [Vhost, Exchange])[] = [];
   readonly #queues: Moment<Queue>;
-  readonly #topics: readonly TopicMoment[];
+  readonly #topics: TopicsMoment;
   readonly #bindings: Moment<Binding>[] = [];
   readonly #retained: (readonly [Exchange, Moment<RetainedEntry<RetainedValue>>])[] = [];
 
@@ -50,7 +50,7 @@ export class StateMoment {
     this.#lastId = topology.lastId;
     this.#vhosts = [...topology.vhosts.values()];
     this.#queues = topology.loggedQueues.moment();
-    this.#topics = topology.topics.moment();
+    this.#topics = new TopicsMoment(topology.topics);
     for (const vhost of this.#vhosts) {
       this.#bindings.push(vhost.router.roster.moment());
       for (const exchange of vhost.router.exchanges()) {
@@ -74,7 +74,7 @@ export class StateMoment {
       out.u8(OBJECT.queue).u32(queue.ring.row);
       yield writeQueue(out, queue.id, queue.vhost.id, queue.name, queue.settings);
     }
-    for (const topic of this.#topics) yield Topics.encode(topic, out);
+    yield* this.#topics.encode(out);
     for (const bindings of this.#bindings) {
       // Those that do not survive are yielded too: passing a million of them takes its time.
       for (const binding of bindings)
@@ -201,9 +201,6 @@ function readObject(topology: Topology, from: TlvReader): void {
     case OBJECT.queue:
       addStoredQueue(topology, from, from.u32());
       break;
-    case TOPIC_OBJECT:
-      topology.topics.load(from);
-      break;
     case OBJECT.binding:
       bindStored(topology, from);
       break;
@@ -215,7 +212,9 @@ function readObject(topology: Topology, from: TlvReader): void {
       return;
     }
     default:
-      throw new CoreError('journal-corrupt', `checkpoint: an object of kind ${kind}`);
+      if (kind < TOPIC_OBJECT_FIRST || kind > TOPIC_OBJECT_LAST)
+        throw new CoreError('journal-corrupt', `checkpoint: an object of kind ${kind}`);
+      loadTopicObject(topology.topics, kind, from);
   }
 }
 

@@ -79,6 +79,7 @@ export class Topology {
     for (const queue of [...vhost.queues.values()]) this.removeQueue(vhost, queue);
     for (const topic of [...vhost.topics.values()]) this.topics.remove(topic);
     for (const exchange of [...vhost.router.exchanges()]) this.removeExchange(vhost, exchange);
+    this.topics.groups.removeVhost(vhost);
     this.vhosts.delete(vhost.name);
     this.vhostsById.delete(vhost.id);
   }

@@ -6,6 +6,7 @@ import { TRANSIENT_BODY } from '../core/bodies.ts';
 import type { Engine } from '../core/engine.ts';
 import { bindingIdentity } from '../core/exchange/pattern.ts';
 import type { Queue } from '../core/queue/queue.ts';
+import type { StoredGroup } from '../core/topic/records.ts';
 import type { Topic } from '../core/topic/topic.ts';
 import type { Topology } from '../core/topology.ts';
 import { survives, type Vhost } from '../core/vhost.ts';
@@ -13,6 +14,8 @@ import { survives, type Vhost } from '../core/vhost.ts';
 export function dump(topology: Topology): string[] {
   const lines: string[] = [];
   for (const vhost of [...topology.vhosts.values()].sort((a, b) => a.id - b.id)) dumpVhost(vhost, lines);
+  const groups = topology.topics.groups.moment();
+  for (const group of groups.sort((a, b) => (a.name < b.name ? -1 : 1))) dumpGroup(group, lines);
   return lines;
 }
 
@@ -33,6 +36,12 @@ function dumpVhost(vhost: Vhost, lines: string[]): void {
   }
   for (const queue of [...vhost.queues.values()].sort((a, b) => a.id - b.id)) if (queue.logged) dumpQueue(queue, lines);
   for (const topic of [...vhost.topics.values()].sort((a, b) => a.id - b.id)) dumpTopic(topic, lines);
+}
+
+function dumpGroup(group: StoredGroup, lines: string[]): void {
+  lines.push(`group ${group.vhostId} ${group.name} ${group.epoch}`);
+  const offsets = group.offsets.map((offset) => JSON.stringify(offset));
+  for (const offset of offsets.sort()) lines.push(`  ${offset}`);
 }
 
 function dumpTopic(topic: Topic, lines: string[]): void {

@@ -18,6 +18,7 @@ export const HTTP_STATUS = {
   unroutable: 404,
   'unknown-delivery': 404,
   'offset-out-of-range': 416,
+  fenced: 409,
   'malformed-frame': 400,
   'frame-too-large': 413,
   'protocol-violation': 400,

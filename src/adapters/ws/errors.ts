@@ -30,6 +30,7 @@ export const CLOSE_CODE = {
   unroutable: CLOSE.policy,
   'unknown-delivery': CLOSE.policy,
   'offset-out-of-range': CLOSE.policy,
+  fenced: CLOSE.policy,
   'malformed-frame': CLOSE.badData,
   'frame-too-large': CLOSE.tooBig,
   'protocol-violation': CLOSE.policy,

@@ -17,12 +17,18 @@ export const TOPIC_RECORD = {
   sealed: 68,
   /** partition u32, start f64: what is before is gone. */
   start: 69,
+  /** virtual host u32, group text, epoch f64, count varint, offsets. */
+  commit: 70,
+  /** virtual host u32, group text. */
+  groupDelete: 71,
 } as const;
 
 export const TOPIC_RECORD_FIRST = 64;
 export const TOPIC_RECORD_LAST = 95;
-/** Kind of a topic among the objects of a checkpoint. */
-export const TOPIC_OBJECT = 32;
+/** Kinds of objects in a checkpoint. */
+export const TOPIC_OBJECT = { topic: 32, group: 33 } as const;
+export const TOPIC_OBJECT_FIRST = 32;
+export const TOPIC_OBJECT_LAST = 47;
 
 export interface StoredTopic {
   id: number;
@@ -80,4 +86,38 @@ export function readPartition(from: TlvReader): StoredPartition {
   const row = from.u32();
   const start = from.f64();
   return { row, start, files: Array.from({ length: from.varint() }, () => readFile(from)) };
+}
+
+/** How far a group has come in a partition. Immutable. */
+export interface StoredOffset {
+  readonly partitionId: number;
+  /** Of the message to be read next. */
+  readonly offset: number;
+  /** The consumer's own note. */
+  readonly metadata: string;
+  readonly timeMs: number;
+}
+
+export interface StoredGroup {
+  readonly vhostId: number;
+  readonly name: string;
+  readonly epoch: number;
+  readonly offsets: readonly StoredOffset[];
+}
+
+export function writeOffsets(out: TlvWriter, group: StoredGroup): void {
+  out.u32(group.vhostId).text(group.name).f64(group.epoch).varint(group.offsets.length);
+  for (const { partitionId, offset, metadata, timeMs } of group.offsets) {
+    out.u32(partitionId).f64(offset).text(metadata).f64(timeMs);
+  }
+}
+
+export function readOffsets(from: TlvReader): StoredGroup {
+  const vhostId = from.u32();
+  const name = from.text();
+  const epoch = from.f64();
+  const offsets = Array.from({ length: from.varint() }, () => {
+    return { partitionId: from.u32(), offset: from.f64(), metadata: from.text(), timeMs: from.f64() };
+  });
+  return { vhostId, name, epoch, offsets };
 }

@@ -12,18 +12,16 @@ import { TlvReader, TlvWriter } from '../tlv.ts';
 import type { Topology } from '../topology.ts';
 import type { Binding, Vhost } from '../vhost.ts';
 import type { Block } from './block.ts';
+import { Groups } from './groups.ts';
 import { Partition } from './partition.ts';
 import {
   readFile,
-  readPartition,
   readShape,
   readTopic,
   type StoredPartition,
   type StoredTopic,
-  TOPIC_OBJECT,
   TOPIC_RECORD,
   writeFile,
-  writePartition,
   writeShape,
   writeTopic,
 } from './records.ts';
@@ -33,18 +31,13 @@ import { retainedFrom, Sealer } from './sealer.ts';
 import { Topic } from './topic.ts';
 import { unsealedBlock } from './unsealed.ts';
 
-/** A topic as a checkpoint writes it: nothing of it changes any more. */
-export interface TopicMoment {
-  readonly topic: StoredTopic;
-  readonly partitions: readonly StoredPartition[];
-}
-
 /** Blocks read ahead of each reader. */
 const PREFETCH_BLOCKS = 2;
 
 const record = new TlvWriter();
 
 export class Topics {
+  readonly groups: Groups;
   readonly #topology: Topology;
   readonly #engine: Engine;
   readonly #topics = new Map<number, Topic>();
@@ -59,6 +52,7 @@ export class Topics {
   constructor(topology: Topology) {
     this.#topology = topology;
     this.#engine = topology.engine;
+    this.groups = new Groups(topology.vhostsById);
   }
 
   // ---- Live changes -----------------------------------------------------------------------------------------------
@@ -165,6 +159,7 @@ export class Topics {
     topic.partitions = [...topic.partitions, ...more.map((id, n) => this.#addPartition(topic, id, first + n))];
     topic.settings = settings;
     this.#topology.used(Math.max(0, ...ids));
+    this.groups.topicChanged(topic);
   }
 
   /** Take a topic out, without a record. Answers the bindings that went with it. */
@@ -178,11 +173,25 @@ export class Topics {
       this.#partitions.delete(partition.id);
       partition.destroy();
     }
+    this.groups.topicChanged(topic);
     return gone;
+  }
+
+  all(): IterableIterator<Topic> {
+    return this.#topics.values();
   }
 
   topic(id: number): Topic | undefined {
     return this.#topics.get(id);
+  }
+
+  /** Take in a topic as a checkpoint held it. */
+  load(topic: StoredTopic, partitions: readonly StoredPartition[]): void {
+    const { id, vhostId, name, settings, partitionIds } = topic;
+    const vhost = this.#topology.vhostsById.get(vhostId);
+    if (vhost === undefined) throw new CoreError('journal-corrupt', `checkpoint: topic '${name}' is nowhere`);
+    const added = this.#add(vhost, id, name, settings, partitionIds, partitions);
+    for (const partition of added.partitions) partition.adoptEntries();
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------
@@ -224,6 +233,10 @@ export class Topics {
         for (const _ of partition?.dropSealed() ?? []);
         return;
       }
+      case TOPIC_RECORD.commit:
+      case TOPIC_RECORD.groupDelete:
+        this.groups.replay(type, from);
+        return;
       default:
         assert.fail(`a record of type ${type} in the journal`);
     }
@@ -241,32 +254,6 @@ export class Topics {
     const length = end - start - header;
     const row = this.#engine.bodies.logged.add(segment, offset + header, length, found.length, 0);
     for (const partition of found) partition.replayPush(row, length, receivedAt(bytes, start + header));
-  }
-
-  // ---- Checkpoints ------------------------------------------------------------------------------------------------
-
-  /** All topics at one moment. */
-  moment(): TopicMoment[] {
-    return [...this.#topics.values()].map(({ id, vhost, name, settings, partitions }) => ({
-      topic: { id, vhostId: vhost.id, name, settings, partitionIds: partitions.map((partition) => partition.id) },
-      partitions: partitions.map(({ ring, start, files }) => ({ row: ring.row, start, files })),
-    }));
-  }
-
-  /** Write one as an object of a checkpoint. */
-  static encode(moment: TopicMoment, out: TlvWriter): void {
-    writeTopic(out.u8(TOPIC_OBJECT), moment.topic);
-    for (const partition of moment.partitions) writePartition(out, partition);
-  }
-
-  /** Read what `encode` wrote, after the kind. */
-  load(from: TlvReader): void {
-    const { id, vhostId, name, settings, partitionIds } = readTopic(from);
-    const stored = partitionIds.map(() => readPartition(from));
-    const vhost = this.#topology.vhostsById.get(vhostId);
-    if (vhost === undefined) throw new CoreError('journal-corrupt', `checkpoint: topic '${name}' is nowhere`);
-    const topic = this.#add(vhost, id, name, settings, partitionIds, stored);
-    for (const partition of topic.partitions) partition.adoptEntries();
   }
 
   // ---- Files ------------------------------------------------------------------------------------------------------

@@ -269,5 +269,5 @@ t.test('readers are bounded, and end with their client', async (t) => {
   const ends: string[] = [];
   closed.reader('t', 0, 0, { onRecords: () => {}, onEnd: (reason) => ends.push(reason) });
   one.broker.admin.closeClient(one.broker.admin.clients()[0]?.id as number, 'enough');
-  t.same(ends, ['stopping']);
+  t.same(ends, ['closed-by-operator']);
 });

@@ -74,6 +74,7 @@ export const REPLY_OF: { readonly [C in ErrorCode]: ReplyName } = {
   unroutable: 'no-route',
   'unknown-delivery': 'precondition-failed',
   'offset-out-of-range': 'precondition-failed',
+  fenced: 'precondition-failed',
   'malformed-frame': 'frame-error',
   'frame-too-large': 'frame-error',
   'protocol-violation': 'unexpected-frame',

@@ -1,0 +1,146 @@
+/** The part of the door (door.ts) that topics, their readers and consumer groups are behind. The same rules hold. */
+import type { ErrorCode } from '../errors.ts';
+import type { Message } from '../message.ts';
+
+// ---- Reading ----------------------------------------------------------------------------------------------------
+
+/** A place in a partition: its first message, its last one, behind the last one, an offset (taken to the nearest end when there
+ *  is nothing), the first message not older than a time, or the n-th from the end. */
+export type ReadFrom =
+  | 'first'
+  | 'last'
+  | 'next'
+  | { readonly offset: number }
+  | { readonly timeMs: number }
+  | { readonly lastN: number };
+
+export interface ReaderHandlers {
+  /** As `SubscriptionHandlers.onDeliveries`: what is left untaken pauses the reader until `resume()`. */
+  onRecords(batch: RecordBatch): void;
+  /** The reader ended without being asked to: topic deleted, or client closed by the operator. */
+  onEnd?(reason: ErrorCode): void;
+}
+
+export interface RecordBatch {
+  /** Go to the next message; false when there is none for now. */
+  next(): boolean;
+  /** Offset of the message. They ascend, and may leave some out: what retention has removed while the reader was behind. */
+  readonly offset: number;
+  /** Reused view: valid until the next call of `next`. */
+  readonly message: Message;
+}
+
+/** A cursor over one partition. It shows what is durable; at the end it waits, and is woken. */
+export interface Reader {
+  readonly topic: string;
+  readonly partition: number;
+  /** Offset of the next message. */
+  readonly position: number;
+  /** Take messages again after a batch was left unfinished. */
+  resume(): void;
+  /** Go on from another offset. Throws `offset-out-of-range`. */
+  seek(offset: number): void;
+  close(): void;
+}
+
+export interface TopicPartition {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+export interface OffsetCommit extends TopicPartition {
+  /** Of the message to be read next: one more than the last one that is done. */
+  readonly offset: number;
+  /** The consumer's own note. */
+  readonly metadata?: string;
+}
+
+/** How partitions are dealt out among the members of a group. */
+export type GroupStrategy = 'range' | 'round-robin' | 'cooperative-sticky';
+
+export interface GroupOptions {
+  readonly topics: readonly string[];
+  /** All members have the same; unset: that of the others, or `cooperative-sticky`. */
+  readonly strategy?: GroupStrategy;
+  /** Begins the member's id; unset: the client id. */
+  readonly memberName?: string;
+}
+
+/** Called in the broker's own turn. */
+export interface GroupHandlers {
+  /** These partitions are the member's now: read from where the group is (`GroupMember.committed`). */
+  onAssigned(partitions: readonly TopicPartition[], epoch: number): void;
+  /** Give these up: stop reading, commit, then `release`. They may still be committed until then. */
+  onRevoked(partitions: readonly TopicPartition[], epoch: number): void;
+  /** Put out: it did not release in time (`fenced`), or its client was closed by the operator. */
+  onEnd?(reason: ErrorCode): void;
+}
+
+export interface GroupMember {
+  readonly id: string;
+  readonly group: string;
+  /** Rises whenever something was assigned to the member or asked back from it. */
+  readonly epoch: number;
+  readonly assigned: readonly TopicPartition[];
+  /** The group's offset in a partition; undefined when none was committed. */
+  committed(topic: string, partition: number): number | undefined;
+  /** Commit offsets of partitions the member holds, all or none; `done` when they are durable. Throws `fenced`,
+   *  `offset-out-of-range`, `invalid-argument`, `not-found`. */
+  commit(offsets: readonly OffsetCommit[], done: () => void): void;
+  /** Partitions that were asked back (all of them by default) are given up, and go to their next holders. */
+  release(partitions?: readonly TopicPartition[]): void;
+  leave(): void;
+}
+
+// ---- Control plane ----------------------------------------------------------------------------------------------
+
+export interface TopicSettings {
+  /** 1 or more; may grow, never shrinks. Growing sends groups to other partitions. */
+  partitions: number;
+  /** Messages older than this are removed, whole files at a time; unset: kept for ever. */
+  retentionMs?: number;
+  /** Bytes of one partition beyond which its oldest files are removed; at least so many stay. Unset: no limit. */
+  retentionBytes?: number;
+  /** Bytes at which a new file is begun; unset: `limits.topicFileBytes`. */
+  fileBytes?: number;
+}
+
+export interface PartitionInfo {
+  /** First offset that can be read, and the one the next message gets. */
+  start: number;
+  end: number;
+  /** What is before it is durable and can be read. */
+  durableEnd: number;
+  /** Bytes on disk, and how many files they are in beside the journal. */
+  bytes: number;
+  files: number;
+  readers: number;
+}
+
+export interface TopicInfo extends TopicSettings {
+  name: string;
+  /** By number. */
+  details: PartitionInfo[];
+  /** Process-lifetime counter. */
+  published: number;
+}
+
+export interface GroupOffsetInfo extends TopicPartition {
+  /** Unset: nothing was committed. */
+  offset?: number;
+  committedAtMs?: number;
+  metadata: string;
+  /** Messages between the group's offset (or the start) and the durable end. */
+  lag: number;
+  /** Id of the member that holds the partition. */
+  member?: string;
+}
+
+export interface GroupInfo {
+  name: string;
+  strategy: GroupStrategy;
+  epoch: number;
+  /** Ids. */
+  members: string[];
+  offsets: GroupOffsetInfo[];
+}

@@ -1,0 +1,59 @@
+/** What topics put into a checkpoint: objects of kinds 32 to 47 (docs/topics.md, "Records"). */
+import { CoreError } from '../errors.ts';
+import type { TlvReader, TlvWriter } from '../tlv.ts';
+import {
+  readPartition,
+  readTopic,
+  type StoredGroup,
+  type StoredPartition,
+  type StoredTopic,
+  TOPIC_OBJECT,
+  writeOffsets,
+  writePartition,
+  writeTopic,
+} from './records.ts';
+import type { Topic } from './topic.ts';
+import type { Topics } from './topics.ts';
+
+interface TopicMoment {
+  readonly topic: StoredTopic;
+  readonly partitions: readonly StoredPartition[];
+}
+
+/** Topics and groups as they are when it is made, to be encoded at leisure. */
+export class TopicsMoment {
+  readonly #topics: readonly TopicMoment[];
+  readonly #groups: readonly StoredGroup[];
+
+  constructor(topics: Topics) {
+    this.#topics = Array.from(topics.all(), momentOf);
+    this.#groups = topics.groups.moment();
+  }
+
+  /** Write the objects one by one. */
+  *encode(out: TlvWriter): Generator<void, void, undefined> {
+    for (const { topic, partitions } of this.#topics) {
+      writeTopic(out.u8(TOPIC_OBJECT.topic), topic);
+      for (const partition of partitions) writePartition(out, partition);
+      yield;
+    }
+    for (const group of this.#groups) yield writeOffsets(out.u8(TOPIC_OBJECT.group), group);
+  }
+}
+
+function momentOf({ id, vhost, name, settings, partitions }: Topic): TopicMoment {
+  return {
+    topic: { id, vhostId: vhost.id, name, settings, partitionIds: partitions.map((partition) => partition.id) },
+    partitions: partitions.map(({ ring, start, files }) => ({ row: ring.row, start, files })),
+  };
+}
+
+/** Take in what `encode` wrote, after the kind. Throws `journal-corrupt`. */
+export function loadTopicObject(topics: Topics, kind: number, from: TlvReader): void {
+  if (kind === TOPIC_OBJECT.topic) {
+    const topic = readTopic(from);
+    const partitions = topic.partitionIds.map(() => readPartition(from));
+    topics.load(topic, partitions);
+  } else if (kind === TOPIC_OBJECT.group) topics.groups.load(from);
+  else throw new CoreError('journal-corrupt', `checkpoint: an object of kind ${kind}`);
+}

@@ -14,6 +14,7 @@ import type { Limits } from './limits.ts';
 import type { Format, Message } from './message.ts';
 import { Message as MessageView } from './message.ts';
 import type { Producer } from './producer.ts';
+import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
 import { WindowBuffers, windowBytes } from './queue/read-ahead.ts';
 import type { Log } from './start.ts';
@@ -73,7 +74,7 @@ export class Engine implements JournalHandlers {
   #awaitingProducers: Producer[] = [];
   #confirmable: Producer[] = [];
   #paused = new Set<Producer>();
-  #settling: Queue[] = [];
+  #settling: EntryLog[] = [];
   readonly #waiters = new Fifo<Waiter>();
   #turnAsked = false;
   #targetSets = 0;
@@ -147,9 +148,9 @@ export class Engine implements JournalHandlers {
     this.#paused.delete(producer);
   }
 
-  /** A queue has settlements to log. */
-  settling(queue: Queue): void {
-    this.#settling.push(queue);
+  /** An entry log has settlements to write. */
+  settling(log: EntryLog): void {
+    this.#settling.push(log);
     this.askTurn();
   }
 
@@ -182,7 +183,7 @@ export class Engine implements JournalHandlers {
     if (this.#settling.length === 0 || this.failure !== undefined) return;
     const settling = this.#settling;
     this.#settling = [];
-    for (const queue of settling) queue.logSettlements();
+    for (const log of settling) log.logSettlements();
   }
 
   // ---- The turn ---------------------------------------------------------------------------------------------------

@@ -1,10 +1,14 @@
 /** A message that goes from one queue into others, in one record. */
 import { TRANSIENT_BODY } from './bodies.ts';
 import { writeU32 } from './bytes.ts';
-import { FLAG_DURABLE } from './message.ts';
-import type { Plan } from './plan.ts';
+import { FLAG_DURABLE, Message } from './message.ts';
+import { entryLogs, type Plan } from './plan.ts';
+import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
 import { MOVE_HEAD_BYTES, RECORD } from './records.ts';
+import { readStored } from './stored-message.ts';
+
+const view = new Message();
 
 /**
  * Enter a message in its stored form into queues, and take the entry at `position` out of `source`.
@@ -12,39 +16,41 @@ import { MOVE_HEAD_BYTES, RECORD } from './records.ts';
  */
 export function moveTo(to: Pick<Plan, 'logged' | 'transient'>, stored: Buffer, source: Queue, position: number): void {
   const { bodies } = source.engine;
+  readStored(view, stored, 0, stored.length);
   const durable = ((stored[1] as number) & FLAG_DURABLE) !== 0;
   const logged = durable ? to.logged : [];
   const others = durable ? to.transient : [...to.logged, ...to.transient];
   if (others.length > 0) {
     const row = bodies.keepTransient(stored, others.length);
-    for (const queue of others) queue.pushTransient(row, stored.length);
+    for (const log of entryLogs(others, view)) log.pushTransient(row, stored.length);
   }
   if (logged.length === 0) source.takeOut(position, false);
-  else log(logged, stored, source, position);
+  else log(entryLogs(logged, view), stored, source, position);
 }
 
-function log(targets: readonly Queue[], stored: Buffer, source: Queue, position: number): void {
+function log(targets: readonly EntryLog[], stored: Buffer, source: Queue, position: number): void {
   const { engine } = source;
   const { journal, bodies } = engine;
   // What was never logged needs no record that it is gone.
-  const leaves = source.logged && (source.ring.info(position) & TRANSIENT_BODY) === 0;
-  for (const queue of targets) queue.beforeLogged();
+  const leaves = source.logged && (source.info(position) & TRANSIENT_BODY) === 0;
+  for (const target of targets) target.beforeLogged();
   const header = (leaves ? MOVE_HEAD_BYTES : 0) + 4 + targets.length * 4;
   const start = journal.append(leaves ? RECORD.move : RECORD.publish, header + stored.length);
   const { bytes, segment } = journal;
   const offset = journal.offset + header;
   let at = start;
   if (leaves) {
-    writeU32(bytes, at, source.id);
-    bytes.writeDoubleLE(position, at + 4);
+    const lane = source.laneAt(position);
+    writeU32(bytes, at, lane.id);
+    bytes.writeDoubleLE(position - lane.offset, at + 4);
     at += MOVE_HEAD_BYTES;
   }
   writeU32(bytes, at, targets.length);
   at += 4;
-  for (let n = 0; n < targets.length; n++, at += 4) writeU32(bytes, at, (targets[n] as Queue).id);
+  for (let n = 0; n < targets.length; n++, at += 4) writeU32(bytes, at, (targets[n] as EntryLog).id);
   stored.copy(bytes, at);
   const batch = engine.wrote();
   const row = bodies.logged.add(segment, offset, stored.length, targets.length, 0);
   source.takeOut(position, true);
-  for (const queue of targets) queue.pushLogged(row, stored.length, batch);
+  for (const target of targets) target.pushLogged(row, stored.length, batch);
 }

@@ -4,6 +4,8 @@
  */
 import type { Engine } from './engine.ts';
 import type { Route } from './exchange/router.ts';
+import type { Message } from './message.ts';
+import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
 import { INLINE_TARGETS_MAX, RECORD } from './records.ts';
 import type { Tap } from './tap.ts';
@@ -20,6 +22,11 @@ export class Plan {
   readonly taps: readonly Tap[];
   readonly logged: readonly Queue[];
   readonly transient: readonly Queue[];
+  /** Where a message comes into these, unless that depends on the message (`choosy`). */
+  readonly loggedLanes: readonly EntryLog[];
+  readonly transientLanes: readonly EntryLog[];
+  readonly lanes: readonly EntryLog[];
+  readonly choosy: boolean;
   /** Queues that may refuse a message. */
   readonly guarded: readonly Queue[];
   readonly #route: Route<Queue, Topic, Tap>;
@@ -35,9 +42,13 @@ export class Plan {
     this.taps = route.taps;
     this.logged = route.queues.filter((queue) => queue.logged);
     this.transient = route.queues.filter((queue) => !queue.logged);
+    this.lanes = this.queues.map(laneOf);
+    this.loggedLanes = this.logged.map(laneOf);
+    this.transientLanes = this.transient.map(laneOf);
+    this.choosy = route.queues.some((queue) => queue.choosy);
     this.guarded = route.queues.filter((queue) => queue.bound !== undefined && queue.rules.overflow !== 'drop-head');
     const inlineMax = route.version < 0 ? INLINE_ALWAYS_MAX : INLINE_TARGETS_MAX;
-    this.#namesTargets = this.logged.length > inlineMax;
+    this.#namesTargets = !this.choosy && this.logged.length > inlineMax;
   }
 
   /** Whether a queue has no room for a message of `length` bytes, and publishers are to know. */
@@ -67,6 +78,15 @@ export class Plan {
     this.#setGeneration = engine.targetSetGeneration;
     return set;
   }
+}
+
+/** Where a message comes into queues of which some are `choosy`. */
+export function entryLogs(queues: readonly Queue[], message: Message): readonly EntryLog[] {
+  return queues.map((queue) => (queue.choosy ? queue.entryFor(message) : queue.base));
+}
+
+function laneOf(queue: Queue): EntryLog {
+  return queue.base;
 }
 
 const plans = new WeakMap<Route<Queue, Topic, Tap>, Plan>();

@@ -12,8 +12,8 @@ import { CoreError } from './errors.ts';
 import type { Exchange } from './exchange-entity.ts';
 import { hubOf } from './hub.ts';
 import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type RoutingKey } from './message.ts';
-import { type Plan, planOf } from './plan.ts';
-import type { Queue } from './queue/queue.ts';
+import { entryLogs, type Plan, planOf } from './plan.ts';
+import type { EntryLog } from './queue/entry-log.ts';
 import { PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD } from './records.ts';
 import { GROUP_BYTES_MAX, Template } from './stored-message.ts';
 import type { Tap } from './tap.ts';
@@ -174,7 +174,8 @@ export class Producer implements ProducerDoor {
     const refs = queues.length + (keep ? 1 : 0);
     if (refs === 0) return clearedIn;
     const row = bodies.addTransient(target.template, message, this.#engine.now(), refs);
-    for (let n = 0; n < queues.length; n++) (queues[n] as Queue).pushTransient(row, length);
+    const lanes = plan.choosy ? entryLogs(queues, message) : plan.lanes;
+    for (let n = 0; n < lanes.length; n++) (lanes[n] as EntryLog).pushTransient(row, length);
     return keep ? this.#retain(target, row, TRANSIENT_BODY) : clearedIn;
   }
 
@@ -200,9 +201,10 @@ export class Producer implements ProducerDoor {
   #log(plan: Plan, target: Target, message: Message, length: number, keep: boolean): number {
     const engine = this.#engine;
     const { journal, bodies } = engine;
-    const { logged, transient } = plan;
+    const { transient } = plan;
+    const logged = plan.choosy ? entryLogs(plan.logged, message) : plan.loggedLanes;
     const keepLogged = keep && target.resolved.logged;
-    for (let n = 0; n < logged.length; n++) (logged[n] as Queue).beforeLogged();
+    for (let n = 0; n < logged.length; n++) (logged[n] as EntryLog).beforeLogged();
     const set = plan.targetSet(engine);
     const header = 4 + (keepLogged ? 4 : 0) + (set === 0 ? logged.length * 4 : 4);
     let at = journal.append(RECORD.publish, header + length);
@@ -220,17 +222,18 @@ export class Producer implements ProducerDoor {
       writeU32(bytes, at, set);
       at += 4;
     }
-    for (let n = 0; n < count; n++, at += 4) writeU32(bytes, at, (logged[n] as Queue).id);
+    for (let n = 0; n < count; n++, at += 4) writeU32(bytes, at, (logged[n] as EntryLog).id);
     target.template.write(message, engine.now(), bytes, at);
     const batch = engine.wrote();
     const refs = logged.length + (keepLogged ? 1 : 0);
     const row = bodies.logged.add(segment, offset, length, refs, 0);
-    for (let n = 0; n < logged.length; n++) (logged[n] as Queue).pushLogged(row, length, batch);
+    for (let n = 0; n < logged.length; n++) (logged[n] as EntryLog).pushLogged(row, length, batch);
     // Entries that a restart forgets have a row of their own, so that counts in logged rows are those of logged entries.
     const others = transient.length + (keep && !keepLogged ? 1 : 0);
     if (others === 0) return keep ? this.#retain(target, row, 0, batch) : batch;
     const other = bodies.transient.add(segment, offset, length, others, 0);
-    for (let n = 0; n < transient.length; n++) (transient[n] as Queue).pushTransient(other, length);
+    const lanes = plan.choosy ? entryLogs(transient, message) : plan.transientLanes;
+    for (let n = 0; n < lanes.length; n++) (lanes[n] as EntryLog).pushTransient(other, length);
     if (!keep) return batch;
     return keepLogged ? this.#retain(target, row, 0, batch) : this.#retain(target, other, TRANSIENT_BODY, batch);
   }

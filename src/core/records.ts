@@ -3,9 +3,12 @@
  * was asked: targets are resolved ids, so replay neither routes nor reads a clock. Layouts are in docs/disk-format-records.md.
  */
 import type { Arguments, ExchangeSettings, QueueSettings } from './door.ts';
+import { CoreError } from './errors.ts';
 import type { Pattern } from './message.ts';
+import type { EntryLog } from './queue/entry-log.ts';
 import type { TlvReader, TlvWriter } from './tlv.ts';
 
+/** Queues and their entries: an entry log (queue/entry-log.ts) has the number of its queue, or one of its own. */
 export const RECORD = {
   vhostCreate: 16,
   vhostDelete: 17,
@@ -15,22 +18,26 @@ export const RECORD = {
   queueDelete: 21,
   bind: 22,
   unbind: 23,
-  /** setId u32, then queue ids u32: named by later PUBLISH records. */
+  /** setId u32, then log ids u32: named by later PUBLISH records. */
   targetSet: 24,
-  /** count u16, bits u16, [exchange id u32 when retained], [set id u32] or count queue ids u32, then the stored message. */
+  /** count u16, bits u16, [exchange id u32 when retained], [set id u32] or count log ids u32, then the stored message. */
   publish: 25,
   /** A stored message that need not survive: only its bytes are kept here. Ignored by replay. */
   spill: 26,
-  /** queue u32, then { first as zigzag varint from the end of the previous range, count varint }. */
+  /** log u32, then { first as zigzag varint from the end of the previous range, count varint }. */
   settle: 27,
-  /** queue u32, tail f64: the next position the queue gives; those skipped held messages that were not logged. */
+  /** log u32, tail f64: the next position the log gives; those skipped held messages that were not logged. */
   gap: 28,
-  /** queue u32, then { first as zigzag varint, count varint, info varint }: deliveries that came back. */
+  /** log u32, then { first as zigzag varint, count varint, info varint }: deliveries that came back. */
   return: 29,
   /** exchange u32, separator u8, key text: the last value of a key is gone. */
   unretain: 30,
-  /** queue u32, position f64, then as PUBLISH: that queue gave the message up, and in the same moment others have it. */
+  /** log u32, position f64, then as PUBLISH: that queue gave the message up, and in the same moment others have it. */
   move: 31,
+  /** log id u32, queue u32, kind u8 (an index into LOG_KINDS), value f64: an entry log beside the first one of the queue. */
+  openLog: 32,
+  /** from and to (log ids u32), then ranges as in RETURN: entries that went from one entry log to another, with new info. */
+  transfer: 33,
 } as const;
 
 /** Bytes of a MOVE in front of what it has in common with PUBLISH. */
@@ -143,4 +150,28 @@ export function readBinding(from: TlvReader): StoredBinding {
   const sourceId = from.u32();
   const kind = BINDING_KINDS[from.u8()] ?? 'exchange';
   return { sourceId, kind, targetId: from.u32(), pattern: from.pattern(), arguments: from.table() };
+}
+
+/** What an entry log is for. `level`: its value is the priority. */
+export const LOG_KINDS = ['level'] as const;
+export type LogKind = (typeof LOG_KINDS)[number];
+
+/** An entry log beside the first one of its queue. */
+export interface StoredLog {
+  readonly id: number;
+  readonly queueId: number;
+  readonly kind: LogKind;
+  readonly value: number;
+}
+
+export function writeLog(out: TlvWriter, log: EntryLog): void {
+  out.u32(log.id).u32(log.queue.id).u8(LOG_KINDS.indexOf(log.kind)).f64(log.value);
+}
+
+export function readLog(from: TlvReader): StoredLog {
+  const id = from.u32();
+  const queueId = from.u32();
+  const kind = LOG_KINDS[from.u8()];
+  if (kind === undefined) throw new CoreError('journal-corrupt', 'an entry log of an unknown kind');
+  return { id, queueId, kind, value: from.f64() };
 }

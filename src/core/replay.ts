@@ -3,10 +3,9 @@ import { strict as assert } from 'node:assert';
 import { readU16, readU32 } from './bytes.ts';
 import type { Engine } from './engine.ts';
 import { RoutingKey } from './message.ts';
-import type { Queue } from './queue/queue.ts';
-import { replayReturn, replaySettle } from './queue/replayed.ts';
+import type { EntryLog } from './queue/entry-log.ts';
 import { MOVE_HEAD_BYTES, PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBinding, unzigzag } from './records.ts';
-import { addStoredExchange, addStoredQueue, bindStored } from './state.ts';
+import { addStoredExchange, addStoredLog, addStoredQueue, bindStored } from './state.ts';
 import { readStoredKey } from './stored-message.ts';
 import { TlvReader } from './tlv.ts';
 import { TOPIC_RECORD_FIRST, TOPIC_RECORD_LAST } from './topic/records.ts';
@@ -16,7 +15,7 @@ export class Replay {
   readonly #topology: Topology;
   readonly #engine: Engine;
   readonly #sets = new Map<number, readonly number[]>();
-  readonly #targets: Queue[] = [];
+  readonly #targets: EntryLog[] = [];
 
   constructor(topology: Topology) {
     this.#topology = topology;
@@ -31,8 +30,7 @@ export class Replay {
         break;
       case RECORD.move: {
         const position = bytes.readDoubleLE(start + 4);
-        const queue = this.#topology.queuesById.get(readU32(bytes, start));
-        if (queue !== undefined) replaySettle(queue, position, position + 1);
+        this.#topology.entryLog(readU32(bytes, start))?.replaySettle(position, position + 1);
         this.#publish(bytes, start + MOVE_HEAD_BYTES, end, segment, offset + MOVE_HEAD_BYTES);
         break;
       }
@@ -42,10 +40,13 @@ export class Replay {
       case RECORD.spill:
         return;
       case RECORD.gap:
-        this.#topology.queuesById.get(bytes.readUInt32LE(start))?.replayGap(bytes.readDoubleLE(start + 4));
+        this.#topology.entryLog(bytes.readUInt32LE(start))?.replayGap(bytes.readDoubleLE(start + 4));
         break;
       case RECORD.return:
         this.#return(new TlvReader(bytes, start, end));
+        break;
+      case RECORD.transfer:
+        this.#transfer(new TlvReader(bytes, start, end));
         break;
       case RECORD.targetSet:
         this.#targetSet(bytes, start, end);
@@ -77,13 +78,13 @@ export class Replay {
     if (refs === 0) return;
     const length = end - at;
     const row = this.#engine.bodies.logged.add(segment, offset + (at - start), length, refs, 0);
-    for (let n = 0; n < targets.length; n++) (targets[n] as Queue).replayPush(row, length);
+    for (let n = 0; n < targets.length; n++) (targets[n] as EntryLog).replayPush(row, length);
     exchange?.retain(readStoredKey(bytes, at), { row, info: 0 });
   }
 
   #addTarget(id: number): void {
-    const queue = this.#topology.queuesById.get(id);
-    if (queue !== undefined) this.#targets.push(queue);
+    const log = this.#topology.entryLog(id);
+    if (log !== undefined) this.#targets.push(log);
   }
 
   #targetSet(bytes: Buffer, start: number, end: number): void {
@@ -93,22 +94,33 @@ export class Replay {
   }
 
   #settle(from: TlvReader): void {
-    const queue = this.#topology.queuesById.get(from.u32());
-    if (queue === undefined) return;
+    const log = this.#topology.entryLog(from.u32());
+    if (log === undefined) return;
     for (let last = 0; !from.ended; ) {
       const first = last + unzigzag(from.varint());
       last = first + from.varint();
-      replaySettle(queue, first, last);
+      log.replaySettle(first, last);
     }
   }
 
   #return(from: TlvReader): void {
-    const queue = this.#topology.queuesById.get(from.u32());
-    if (queue === undefined) return;
+    const log = this.#topology.entryLog(from.u32());
+    if (log === undefined) return;
     for (let last = 0; !from.ended; ) {
       const first = last + unzigzag(from.varint());
       last = first + from.varint();
-      replayReturn(queue, first, last, from.varint());
+      log.replayReturn(first, last, from.varint());
+    }
+  }
+
+  #transfer(from: TlvReader): void {
+    const source = this.#topology.entryLog(from.u32());
+    const target = this.#topology.entryLog(from.u32());
+    if (source === undefined || target === undefined) return;
+    for (let last = 0; !from.ended; ) {
+      const first = last + unzigzag(from.varint());
+      last = first + from.varint();
+      source.replayTransfer(first, last, from.varint(), target);
     }
   }
 
@@ -135,6 +147,9 @@ export class Replay {
       }
       case RECORD.queueDeclare:
         addStoredQueue(topology, from);
+        break;
+      case RECORD.openLog:
+        addStoredLog(topology, from);
         break;
       case RECORD.queueDelete: {
         const queue = topology.queuesById.get(from.u32());

@@ -13,9 +13,18 @@ import type { RetainedEntry } from './exchange/retained.ts';
 import type { Exchange, RetainedValue } from './exchange-entity.ts';
 import { bindingFilter, NO_FILTER_LIMITS } from './filter/binding.ts';
 import { RoutingKey as Key } from './message.ts';
+import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
-import { adoptEntries } from './queue/replayed.ts';
-import { readBinding, readExchange, readQueue, writeBinding, writeExchange, writeQueue } from './records.ts';
+import {
+  readBinding,
+  readExchange,
+  readLog,
+  readQueue,
+  writeBinding,
+  writeExchange,
+  writeLog,
+  writeQueue,
+} from './records.ts';
 import type { Moment } from './roster.ts';
 import { ChunkReader } from './slab/chunk-reader.ts';
 import type { PageSnapshot } from './slab/page-store.ts';
@@ -31,7 +40,7 @@ const VERSION = 1;
 const BLOCK_BYTES = 64 * 1024;
 
 /** Kinds of objects in the blocks, in the order in which they are written. */
-const OBJECT = { counters: 0, vhost: 1, exchange: 2, queue: 3, binding: 4, retained: 5 } as const;
+const OBJECT = { counters: 0, vhost: 1, exchange: 2, queue: 3, binding: 4, retained: 5, entryLog: 6 } as const;
 
 /**
  * The objects at one moment, to be encoded at leisure: none of them changes what is written of it afterwards. Only virtual
@@ -43,6 +52,7 @@ export class StateMoment {
   readonly #exchanges: (readonly [Vhost, Exchange])[] = [];
   readonly #queues: Moment<Queue>;
   readonly #topics: TopicsMoment;
+  readonly #logs: Moment<EntryLog>;
   readonly #bindings: Moment<Binding>[] = [];
   readonly #retained: (readonly [Exchange, Moment<RetainedEntry<RetainedValue>>])[] = [];
 
@@ -51,6 +61,7 @@ export class StateMoment {
     this.#vhosts = [...topology.vhosts.values()];
     this.#queues = topology.loggedQueues.moment();
     this.#topics = new TopicsMoment(topology.topics);
+    this.#logs = topology.loggedLogs.moment();
     for (const vhost of this.#vhosts) {
       this.#bindings.push(vhost.router.roster.moment());
       for (const exchange of vhost.router.exchanges()) {
@@ -71,10 +82,14 @@ export class StateMoment {
       yield writeExchange(out.u8(OBJECT.exchange), exchange.id, vhost.id, exchange.name, exchange.settings);
     }
     for (const queue of this.#queues) {
-      out.u8(OBJECT.queue).u32(queue.ring.row);
+      out.u8(OBJECT.queue).u32(queue.base.ring.row);
       yield writeQueue(out, queue.id, queue.vhost.id, queue.name, queue.settings);
     }
     yield* this.#topics.encode(out);
+    for (const log of this.#logs) {
+      out.u8(OBJECT.entryLog).u32(log.ring.row);
+      yield writeLog(out, log);
+    }
     for (const bindings of this.#bindings) {
       // Those that do not survive are yielded too: passing a million of them takes its time.
       for (const binding of bindings)
@@ -86,6 +101,7 @@ export class StateMoment {
   /** It was read, or will not be. */
   *end(): Generator<void, void, undefined> {
     yield* this.#queues.end();
+    yield* this.#logs.end();
     for (const bindings of this.#bindings) yield* bindings.end();
     for (const [, retained] of this.#retained) yield* retained.end();
   }
@@ -170,7 +186,7 @@ export async function loadState(topology: Topology, states: readonly AsyncIterab
     const from = new TlvReader(block);
     while (!from.ended) readObject(topology, from);
   }
-  for (const queue of topology.queuesById.values()) adoptEntries(queue);
+  for (const log of topology.entryLogs()) log.adopt();
 }
 
 async function readBlocks(reader: ChunkReader): Promise<Buffer[]> {
@@ -200,6 +216,9 @@ function readObject(topology: Topology, from: TlvReader): void {
       break;
     case OBJECT.queue:
       addStoredQueue(topology, from, from.u32());
+      break;
+    case OBJECT.entryLog:
+      addStoredLog(topology, from, from.u32());
       break;
     case OBJECT.binding:
       bindStored(topology, from);
@@ -233,6 +252,15 @@ export function addStoredQueue(topology: Topology, from: TlvReader, row?: number
   if (vhost === undefined) return;
   const ring = row === undefined ? undefined : topology.engine.bodies.loggedIndex.rings.open(row);
   topology.addQueue(vhost, id, name, settings, ring);
+}
+
+/** @param row its ring in the loaded pages; undefined makes a new one */
+export function addStoredLog(topology: Topology, from: TlvReader, row?: number): void {
+  const { id, queueId, value } = readLog(from);
+  const queue = topology.queuesById.get(queueId);
+  if (queue === undefined) return;
+  const ring = row === undefined ? undefined : topology.engine.bodies.loggedIndex.rings.open(row);
+  topology.addLane(queue, id, value, ring);
 }
 
 export function bindStored(topology: Topology, from: TlvReader): void {

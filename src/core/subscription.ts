@@ -50,7 +50,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   #pulling = false;
   /** Called at the end of a drain. */
   #drains: (() => void)[] | undefined;
-  /** Draining ends when all positions below this one are handed out, or the credit is. */
+  /** Draining ends when everything up to this batch is handed out, or the credit is. */
   drainUntil = 0;
   /** Position shown last to a presettled subscription, to be completed when its view is no longer needed. */
   #shown = SETTLED;
@@ -246,14 +246,14 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   }
 
   drain(done: () => void): void {
-    const { engine, ring } = this.#source;
+    const { engine, lanes } = this.#source;
     if (this.#closed || this.#cancelled) {
       engine.clock.soon(done);
       return;
     }
     this.#drains ??= [];
     this.#drains.push(done);
-    this.drainUntil = ring.tail;
+    this.drainUntil = lanes.lastPending;
     this.#source.drain(this);
   }
 

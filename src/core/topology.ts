@@ -7,9 +7,12 @@ import type { Client } from './client.ts';
 import type { ExchangeSettings, QueueSettings } from './door.ts';
 import type { Engine } from './engine.ts';
 import { Exchange } from './exchange-entity.ts';
+import type { EntryLog } from './queue/entry-log.ts';
+import { Lane } from './queue/lane.ts';
 import { Queue } from './queue/queue.ts';
 import { Roster } from './roster.ts';
 import type { EntryRing } from './slab/entry-ring.ts';
+import type { RingStore } from './slab/ring-store.ts';
 import type { Topic } from './topic/topic.ts';
 import { Topics } from './topic/topics.ts';
 import { type Binding, Vhost } from './vhost.ts';
@@ -29,6 +32,10 @@ export class Topology {
   readonly vhosts = new Map<string, Vhost>();
   readonly vhostsById = new Map<number, Vhost>();
   readonly queuesById = new Map<number, Queue>();
+  /** Entry logs by number, but for those that have the number of their queue. */
+  readonly #entryLogs = new Map<number, EntryLog>();
+  /** Those of them that survive a restart. */
+  readonly loggedLogs = new Roster<EntryLog>();
   /** Those that survive a restart. */
   readonly loggedQueues = new Roster<Queue>();
   readonly exchangesById = new Map<number, Exchange>();
@@ -104,9 +111,7 @@ export class Topology {
   /** @param ring of a queue found in a checkpoint */
   addQueue(vhost: Vhost, id: number, name: string, settings: QueueSettings, ring?: EntryRing, owner?: Client): Queue {
     assert(!vhost.queues.has(name), 'one queue a name');
-    const { loggedIndex, transientIndex } = this.engine.bodies;
-    const logged = settings.durable && !settings.exclusive;
-    const rings = logged ? loggedIndex.rings : transientIndex.rings;
+    const rings = this.#rings(settings.durable && !settings.exclusive);
     const queue = new Queue(vhost, id, name, settings, ring ?? rings.create(), owner);
     vhost.queues.set(name, queue);
     this.queuesById.set(id, queue);
@@ -116,11 +121,40 @@ export class Topology {
     return queue;
   }
 
+  #rings(logged: boolean): RingStore {
+    const { loggedIndex, transientIndex } = this.engine.bodies;
+    return logged ? loggedIndex.rings : transientIndex.rings;
+  }
+
+  /** Give a queue the lane of one more level. @param ring of a lane found in a checkpoint */
+  addLane(queue: Queue, id: number, level: number, ring?: EntryRing): Lane {
+    const lane = new Lane(queue, id, ring ?? this.#rings(queue.logged).create(), level);
+    queue.lanes.add(lane);
+    this.#entryLogs.set(id, lane);
+    if (queue.logged) this.loggedLogs.add(lane);
+    this.used(id);
+    return lane;
+  }
+
+  /** The entry log of a number. */
+  entryLog(id: number): EntryLog | undefined {
+    return this.queuesById.get(id)?.base ?? this.#entryLogs.get(id);
+  }
+
+  /** All entry logs of all queues. */
+  *entryLogs(): IterableIterator<EntryLog> {
+    for (const queue of this.queuesById.values()) yield queue.base;
+    yield* this.#entryLogs.values();
+  }
+
   /** Answers the bindings that went with it. Its messages go in the background. */
   removeQueue(vhost: Vhost, queue: Queue): Binding[] {
     vhost.queues.delete(queue.name);
     this.queuesById.delete(queue.id);
     if (queue.logged) this.loggedQueues.remove(queue);
+    for (const lane of queue.lanes.all) {
+      if (this.#entryLogs.delete(lane.id) && queue.logged) this.loggedLogs.remove(lane);
+    }
     const gone = vhost.router.unbindAll(queue);
     vhost.router.changed();
     queue.destroy();

@@ -10,8 +10,9 @@ import { Router, type Binding as RouterBinding, type Destination as RouterDestin
 import type { Exchange } from './exchange-entity.ts';
 import { bindingFilter } from './filter/binding.ts';
 import type { Pattern } from './message.ts';
+import type { Lane } from './queue/lane.ts';
 import type { Queue } from './queue/queue.ts';
-import { RECORD, writeBinding, writeExchange, writeQueue } from './records.ts';
+import { RECORD, writeBinding, writeExchange, writeLog, writeQueue } from './records.ts';
 import type { Subscription } from './subscription.ts';
 import type { Tap } from './tap.ts';
 import { TlvWriter } from './tlv.ts';
@@ -93,6 +94,16 @@ export class Vhost {
     }
     if (settings.exclusive) owner?.owns(queue);
     return queue;
+  }
+
+  /** Give a queue the lane of one more priority level. */
+  openLane(queue: Queue, level: number): Lane {
+    const lane = this.topology.addLane(queue, this.topology.nextId(), level);
+    if (queue.logged) {
+      writeLog(record.reset(), lane);
+      this.#log(RECORD.openLog);
+    }
+    return lane;
   }
 
   /** Delete a queue with its messages; its consumers are told. */

@@ -59,12 +59,14 @@ function dumpTopic(topic: Topic, lines: string[]): void {
 }
 
 function dumpQueue(queue: Queue, lines: string[]): void {
-  const { ring, engine } = queue;
+  const { engine } = queue;
   lines.push(`queue ${queue.id} ${queue.name} ${queue.settings.autoDelete}`);
-  for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
-    const info = ring.info(position);
-    if ((info & TRANSIENT_BODY) !== 0) continue;
-    lines.push(`  ${position} ${info.toString(16)} ${bodyText(engine, ring.body(position))}`);
+  for (const { ring, level } of queue.lanes.all) {
+    for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
+      const info = ring.info(position);
+      if ((info & TRANSIENT_BODY) !== 0) continue;
+      lines.push(`  ${level}/${position} ${info.toString(16)} ${bodyText(engine, ring.body(position))}`);
+    }
   }
 }
 

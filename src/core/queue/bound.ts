@@ -1,4 +1,5 @@
 /** A queue that may hold only so much ready: what comes beyond that, or what was there first, is given up or refused. */
+import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
 import type { QueueRules } from './rules.ts';
 
@@ -58,14 +59,15 @@ export class Bound {
     this.#readyBytes = 0;
   }
 
-  /** The oldest go, where that is the rule. */
+  /** The oldest of the lowest priority go, where that is the rule. */
   dropHead(): void {
     const queue = this.#queue;
     if (this.#rules.overflow !== 'drop-head') return;
     while (this.#exceeded && queue.ready > 0) {
-      const position = queue.oldest();
-      queue.pass(position);
-      queue.giveUp(position, 'maxlen');
+      const lane = queue.lanes.lowest() as Lane;
+      const position = lane.oldest();
+      queue.pass(lane, position);
+      queue.giveUp(lane.offset + position, 'maxlen');
     }
   }
 

@@ -71,13 +71,13 @@ export class DeadLetters implements Dispatched {
   }
 
   dispatch(budget: number): boolean {
-    const { engine, ring } = this.#queue;
+    const { engine } = this.#queue;
     const { bodies } = engine;
     for (let left = budget; left > 0; left--) {
       if (this.#queue.deleted || this.#loading || this.#head === this.#waiting.length) return false;
       const position = this.#waiting[this.#head] as number;
-      const row = ring.body(position);
-      const table = bodies.table(ring.info(position));
+      const row = this.#queue.body(position);
+      const table = bodies.table(this.#queue.info(position));
       if (!bodies.locate(table.segment(row), table.offset(row))) {
         this.#load();
         return false;
@@ -201,14 +201,13 @@ export class DeadLetters implements Dispatched {
   }
 
   #collect(refs: BodyRef[], offsets: number[]): number {
-    const { engine, ring } = this.#queue;
-    const { bodies } = engine;
+    const { bodies } = this.#queue.engine;
     let bytes = 0;
     const end = Math.min(this.#waiting.length, this.#head + LOAD_BODIES_MAX);
     for (let at = this.#head; at < end && bytes < LOAD_BYTES_MAX; at++) {
       const position = this.#waiting[at] as number;
-      const row = ring.body(position);
-      const table = bodies.table(ring.info(position));
+      const row = this.#queue.body(position);
+      const table = bodies.table(this.#queue.info(position));
       const ref = { segment: table.segment(row), offset: table.offset(row), length: table.length(row) };
       if (bodies.locate(ref.segment, ref.offset)) break;
       refs.push(ref);

@@ -1,9 +1,11 @@
 /**
  * An entry's info, the second word of its eight bytes: how often it came back, how often of these it had failed (both saturate),
- * TRANSIENT_BODY (see bodies.ts), and why the queue has given it up (the number of a DeathReason, 0 when it has not).
+ * TRANSIENT_BODY (see bodies.ts), why the queue has given it up (the number of a DeathReason, 0 when it has not), and
+ * HELD: it is out of sight for a reason kept elsewhere, which a restart forgets.
  */
 export const RETURNS_MAX = 0xffff;
 export const FAILURE: number = 1 << 16;
 export const FAILURES_MASK: number = 0xff << 16;
 export const GIVEN_UP_SHIFT = 25;
 export const GIVEN_UP_MASK: number = 7 << GIVEN_UP_SHIFT;
+export const HELD: number = 1 << 28;

@@ -33,21 +33,30 @@ export class Expiry {
     return expiresAtMs === 0 ? here : Math.min(expiresAtMs, here);
   }
 
-  /** Give up what has expired, about `budget` messages at most, up to the first that has not: the queue is armed for its time.
-   *  Answers true when there is more to do. */
+  /** Give up what has expired, about `budget` messages at most, in each lane up to the first that has not: the queue is armed
+   *  for its time. Answers true when there is more to do. */
   run(budget: number): boolean {
     const queue = this.#queue;
     const now = queue.engine.now();
-    for (let left = budget; left > 0 && now >= this.#nextMs; left--) {
-      const position = queue.next();
-      // None, or not in memory: this queue is woken when it is.
-      if (position < 0 || !queue.show(position)) return false;
-      this.#nextMs = this.#timeInView();
-      if (now < this.#nextMs) break;
-      queue.pass(position);
-      queue.giveUp(position, 'expired');
+    if (now >= this.#nextMs) {
+      let nextMs = Number.POSITIVE_INFINITY;
+      let left = budget;
+      for (const lane of queue.lanes.all) {
+        for (let position = lane.next(); position >= 0; position = lane.next()) {
+          if (left-- === 0) return true;
+          // Not in memory: this queue is woken when it is.
+          if (!queue.show(lane.offset + position)) return false;
+          const expiresAtMs = this.#timeInView();
+          if (now < expiresAtMs) {
+            nextMs = Math.min(nextMs, expiresAtMs);
+            break;
+          }
+          queue.pass(lane, position);
+          queue.giveUp(lane.offset + position, 'expired');
+        }
+      }
+      this.#nextMs = nextMs;
     }
-    if (now >= this.#nextMs) return true;
     if (this.#nextMs === Number.POSITIVE_INFINITY) this.#nextMs = 0;
     else queue.engine.deadlines.arm(queue, this.#nextMs);
     queue.forgetReadAhead();

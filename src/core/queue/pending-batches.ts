@@ -24,6 +24,16 @@ export class PendingBatches {
     }
   }
 
+  /** The first batch awaited; Infinity when there is none. */
+  get first(): number {
+    return this.#batches[0] ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** The last batch awaited; 0 when there is none. */
+  get last(): number {
+    return this.#batches.at(-1) ?? 0;
+  }
+
   /** Positions below this one are durable. @param tail the next position of the queue */
   end(tail: number): number {
     return this.#firsts.length === 0 ? tail : (this.#firsts[0] as number);

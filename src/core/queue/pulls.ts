@@ -62,7 +62,7 @@ export class Pulls {
     if (this.draining) this.#draining = this.#draining.filter((other) => other !== subscription);
   }
 
-  /** Tell those for whom there is nothing more: everything below `until` is handed out. Infinity: tell all. */
+  /** Tell those for whom there is nothing more: everything up to batch `until` is handed out. Infinity: tell all. */
   endDrains(until: number): void {
     const draining = this.#draining;
     this.#draining = [];

@@ -1,14 +1,14 @@
 /**
- * A queue: an index of positions over bodies that lie elsewhere. Positions are given 0, 1, 2, ... and never change. What is
- * delivered next is the oldest returned message, else the oldest one never handed out; of a logged queue, only what is
- * durable. Nothing here knows who its consumers are beyond the `Subscription`s it hands messages to.
+ * A queue: an index of positions over bodies that lie elsewhere. Positions are given 0, 1, 2, ... in each of its lanes (one,
+ * or one for each priority level in use) and never change. Nothing here knows who its consumers are beyond the
+ * `Subscription`s it hands messages to.
  */
 
-import { TRANSIENT_BODY } from '../bodies.ts';
 import type { Client } from '../client.ts';
 import { codeOf, type DeathReason } from '../death.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
+import type { Message } from '../message.ts';
 import type { Rostered } from '../roster.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import { readStored } from '../stored-message.ts';
@@ -18,14 +18,14 @@ import { Bound } from './bound.ts';
 import { Consumers } from './consumers.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { FAILURE, FAILURES_MASK, GIVEN_UP_MASK, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
+import type { EntryLog } from './entry-log.ts';
 import { Expiry } from './expiry.ts';
-import { PendingBatches } from './pending-batches.ts';
-import { PositionHeap } from './position-heap.ts';
+import { LANE_SPAN, type Lane } from './lane.ts';
+import { Lanes } from './lanes.ts';
 import { Pulls } from './pulls.ts';
 import { purgeEntries } from './purge.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { type QueueRules, readRules } from './rules.ts';
-import { Settlements } from './settlements.ts';
 import { UnusedTimer } from './unused.ts';
 
 /** Expired messages dropped before others have their turn. */
@@ -43,7 +43,9 @@ export class Queue implements Rostered<Queue> {
   readonly logged: boolean;
   /** The client an exclusive queue belongs to. */
   readonly owner: Client | undefined;
-  readonly ring: EntryRing;
+  readonly lanes: Lanes;
+  /** The lane of level 0: a plain queue has no other. */
+  readonly base: Lane;
   readonly consumers = new Consumers();
   /** Pull subscriptions that have credit now: served first, and counted nowhere. */
   readonly #pulls = new Pulls();
@@ -57,6 +59,8 @@ export class Queue implements Rostered<Queue> {
   expires: boolean;
   /** Handed out and not settled. */
   unsettled = 0;
+  /** Entries of all lanes, and the bytes of their messages. */
+  count = 0;
   bytes = 0;
   published = 0;
   delivered = 0;
@@ -67,21 +71,12 @@ export class Queue implements Rostered<Queue> {
   /** Given up and deleted. */
   dropped = 0;
 
-  /** The next position that was never handed out is this one or a later one. */
-  #cursor: number;
-  readonly #returned = new PositionHeap();
   readonly #readAhead: ReadAhead;
-  readonly #batches = new PendingBatches();
-  /** What replay takes for the next position: lags behind the ring's tail while messages are not logged. */
-  #loggedTail: number;
-  readonly #settlements: Settlements;
   /** Messages being purged: out of sight, and still in the ring. */
   purging = 0;
   readonly #deadLetters: DeadLetters | undefined;
   /** Replay met entries that were given up and may still be here. */
   foundGivenUp = false;
-  /** Positions below this one may hold such entries: delivery passes over them. */
-  #givenUpBelow = 0;
   readonly #expiry: Expiry;
   readonly bound: Bound | undefined;
   readonly #unused: UnusedTimer | undefined;
@@ -97,11 +92,9 @@ export class Queue implements Rostered<Queue> {
     });
     this.logged = settings.durable && !settings.exclusive;
     this.owner = owner;
-    this.ring = ring;
-    this.#cursor = ring.head;
-    this.#loggedTail = ring.tail;
+    this.lanes = new Lanes(this, id, ring);
+    this.base = this.lanes.base;
     this.#readAhead = new ReadAhead(this);
-    this.#settlements = new Settlements(this.engine, id);
     const { deadLetter, messageTtlMs, expiresMs } = this.rules;
     this.#expiry = new Expiry(this);
     this.bound = Bound.of(this);
@@ -112,7 +105,7 @@ export class Queue implements Rostered<Queue> {
 
   /** Messages that are deliverable, or will be once durable. */
   get ready(): number {
-    return this.ring.count - this.unsettled - this.purging - (this.#deadLetters?.count ?? 0);
+    return this.count - this.unsettled - this.purging - (this.#deadLetters?.count ?? 0);
   }
 
   /** Somebody may take messages. */
@@ -122,37 +115,38 @@ export class Queue implements Rostered<Queue> {
 
   // ---- In ---------------------------------------------------------------------------------------------------------
 
-  /** Append a message that is not logged. @param row in the transient table */
-  pushTransient(row: number, length: number): void {
-    const position = this.ring.push(row, TRANSIENT_BODY);
+  /** The entry log of its own that a message comes into, by its priority. Only to be asked when the queue is `choosy`. */
+  entryFor(message: Message): EntryLog {
+    return this.laneOf(Math.min(message.priority, this.rules.maxPriority));
+  }
+
+  /** Where a message comes in depends on the message. */
+  get choosy(): boolean {
+    return this.rules.maxPriority > 0;
+  }
+
+  /** The lane of a level, made when there is none yet. */
+  laneOf(level: number): Lane {
+    return this.lanes.ofLevel(level) ?? this.vhost.openLane(this, level);
+  }
+
+  /** A message has come into a lane as its last one. */
+  came(lane: Lane, position: number, length: number): void {
+    this.count++;
     this.bytes += length;
     this.published++;
-    this.bound?.came(position, length);
+    this.bound?.came(lane.offset + position, length);
+    this.#ready(lane);
+  }
+
+  /** Messages of a lane became durable. */
+  ripened(lane: Lane): void {
+    this.#ready(lane);
+  }
+
+  #ready(lane: Lane): void {
+    this.lanes.raise(lane);
     if (!this.awake && (this.#wanted || this.expires)) this.engine.wake(this);
-  }
-
-  /** Append a logged message; it is delivered once `batch` is durable. `beforeLogged` was called before its record. */
-  pushLogged(row: number, length: number, batch: number): void {
-    const position = this.ring.push(row, 0);
-    this.#loggedTail = position + 1;
-    this.bytes += length;
-    this.published++;
-    if (this.#batches.add(batch, position)) this.engine.awaitQueue(this);
-    this.bound?.came(position, length);
-  }
-
-  /** Make replay give the next message the position it will have here. */
-  beforeLogged(): void {
-    if (this.#loggedTail === this.ring.tail) return;
-    this.#loggedTail = this.ring.tail;
-    this.#settlements.writeGap(this.#loggedTail);
-  }
-
-  /** A group commit ended. Answers whether later ones are awaited. */
-  becameDurable(batch: number): boolean {
-    this.#batches.durable(batch);
-    if (this.#wanted || this.expires) this.engine.wake(this);
-    return !this.#batches.empty;
   }
 
   // ---- Out --------------------------------------------------------------------------------------------------------
@@ -184,37 +178,21 @@ export class Queue implements Rostered<Queue> {
 
   /** The position to hand out next, or -1. */
   next(): number {
-    const returned = this.#returned;
-    if (returned.size > 0) return returned.first;
-    const limit = this.#batches.end(this.ring.tail);
-    if (this.#cursor >= limit) return -1;
-    let position = this.ring.next(this.#cursor);
-    if (this.#cursor < this.#givenUpBelow) position = this.#nextKept(position);
-    return position >= 0 && position < limit ? position : -1;
-  }
-
-  /** The ready message that is the first one, whether it is durable yet or not. There is one. */
-  oldest(): number {
-    return this.#returned.size > 0 ? this.#returned.first : this.#nextKept(this.ring.next(this.#cursor));
-  }
-
-  /** The first position from `position` on that was not given up: before a restart, or as it came. */
-  #nextKept(position: number): number {
-    const { ring } = this;
-    while (position >= 0 && (ring.info(position) & GIVEN_UP_MASK) !== 0) position = ring.next(position + 1);
-    this.#cursor = position < 0 ? ring.tail : position;
-    return position;
+    const lane = this.lanes.next();
+    return lane === undefined ? -1 : lane.offset + lane.next();
   }
 
   /** Take the next message: the engine's view shows it. Answers its position, or -1 when there is none for now. */
   take(): number {
-    const { engine, ring } = this;
+    const { engine } = this;
     for (let tries = 0; tries < EXPIRED_PER_TAKE_MAX; tries++) {
-      const position = this.next();
-      if (position < 0) return -1;
+      const lane = this.lanes.next();
+      if (lane === undefined) return -1;
+      const here = lane.next();
+      const position = lane.offset + here;
       if (!this.show(position)) return -1;
-      const info = ring.info(position);
-      this.pass(position);
+      const info = lane.ring.info(here);
+      this.pass(lane, here);
       if ((this.expires || engine.view.expiresAtMs !== 0) && this.#expiry.inView((info & RETURNS_MAX) === 0)) {
         this.giveUp(position, 'expired');
         continue;
@@ -228,12 +206,11 @@ export class Queue implements Rostered<Queue> {
     return -1;
   }
 
-  /** The message to hand out next is handed out, or given up. */
-  pass(position: number): void {
-    if (this.#returned.size > 0) this.#returned.pop();
-    else this.#cursor = position + 1;
+  /** The next or the oldest message of a lane is handed out, or given up. */
+  pass(lane: Lane, position: number): void {
+    lane.pass(position);
     if (this.expires) this.#expiry.changed();
-    this.bound?.left(this.#lengthOf(position));
+    this.bound?.left(lane.lengthOf(position));
   }
 
   /** Nobody consumes: give the memory back. */
@@ -244,8 +221,9 @@ export class Queue implements Rostered<Queue> {
   /** Point the engine's view to a body; false when it has to be read from disk first. */
   show(position: number): boolean {
     const { bodies, view } = this.engine;
-    const row = this.ring.body(position);
-    const table = bodies.table(this.ring.info(position));
+    const lane = this.laneAt(position);
+    const row = lane.ring.body(position - lane.offset);
+    const table = bodies.table(lane.ring.info(position - lane.offset));
     const segment = table.segment(row);
     const offset = table.offset(row);
     const located = bodies.located;
@@ -259,9 +237,31 @@ export class Queue implements Rostered<Queue> {
     return true;
   }
 
+  /** The lane a position is in. */
+  laneAt(position: number): Lane {
+    return position < LANE_SPAN ? this.base : this.lanes.at(position);
+  }
+
+  /** The info of the entry at a position (entry-info.ts). */
+  info(position: number): number {
+    const lane = this.laneAt(position);
+    return lane.ring.info(position - lane.offset);
+  }
+
+  /** The row of its message's body. */
+  body(position: number): number {
+    const lane = this.laneAt(position);
+    return lane.ring.body(position - lane.offset);
+  }
+
+  setInfo(position: number, info: number): void {
+    const lane = this.laneAt(position);
+    lane.ring.setInfo(position - lane.offset, info);
+  }
+
   /** How often the message at a position was handed out before. */
   redeliveries(position: number): number {
-    return this.ring.info(position) & RETURNS_MAX;
+    return this.info(position) & RETURNS_MAX;
   }
 
   // ---- Settling ---------------------------------------------------------------------------------------------------
@@ -281,16 +281,18 @@ export class Queue implements Rostered<Queue> {
 
   /** A delivery goes back to its place. @param failed counted as a failed attempt */
   giveBack(position: number, failed: boolean): void {
-    const old = this.ring.info(position);
+    const lane = this.laneAt(position);
+    const here = position - lane.offset;
+    const old = lane.ring.info(here);
     let info = (old & RETURNS_MAX) === RETURNS_MAX ? old : old + 1;
     if (failed && (info & FAILURES_MASK) !== FAILURES_MASK) info += FAILURE;
-    this.ring.setInfo(position, info);
+    lane.ring.setInfo(here, info);
     this.unsettled--;
-    this.#returned.push(position);
-    this.#logInfo(position, info);
+    lane.giveBack(here);
+    lane.logInfo(here);
     this.#expiry.changed();
-    this.bound?.cameBack(this.#lengthOf(position));
-    if (this.#wanted || this.expires) this.engine.wake(this);
+    this.bound?.cameBack(lane.lengthOf(here));
+    this.#ready(lane);
   }
 
   // ---- Giving up --------------------------------------------------------------------------------------------------
@@ -301,23 +303,20 @@ export class Queue implements Rostered<Queue> {
       this.dropGivenUp(position);
       return;
     }
-    this.ring.setInfo(position, this.ring.info(position) | (codeOf(reason) << GIVEN_UP_SHIFT));
+    this.setInfo(position, this.info(position) | (codeOf(reason) << GIVEN_UP_SHIFT));
     this.#deadLetters.add(position);
   }
 
   /** Part with the message that came last: delivery passes over it. */
   giveUpLast(position: number, reason: DeathReason): void {
-    this.#givenUpBelow = position + 1;
+    const lane = this.laneAt(position);
+    lane.mayBeGivenUp(position - lane.offset + 1);
     this.giveUp(position, reason);
-  }
-
-  #lengthOf(position: number): number {
-    return this.engine.bodies.table(this.ring.info(position)).length(this.ring.body(position));
   }
 
   /** Why the message at a position was given up: a code of `reasonOf`. */
   givenUpFor(position: number): number {
-    return (this.ring.info(position) & GIVEN_UP_MASK) >> GIVEN_UP_SHIFT;
+    return (this.info(position) & GIVEN_UP_MASK) >> GIVEN_UP_SHIFT;
   }
 
   /** Delete what was given up: nobody wants it. */
@@ -329,13 +328,8 @@ export class Queue implements Rostered<Queue> {
 
   /** Log that a message was given up, because it stays here for now. */
   logGivenUp(position: number): void {
-    this.#logInfo(position, this.ring.info(position));
-  }
-
-  #logInfo(position: number, info: number): void {
-    if (!this.logged || (info & TRANSIENT_BODY) !== 0) return;
-    this.#collecting();
-    this.#settlements.returned(position, info);
+    const lane = this.laneAt(position);
+    lane.logInfo(position - lane.offset);
   }
 
   /** To be called before asking when everything settled so far is durable. */
@@ -345,26 +339,9 @@ export class Queue implements Rostered<Queue> {
 
   /** Take an entry out. @param isLogged the journal knows of it already */
   takeOut(position: number, isLogged: boolean): void {
-    const { ring, engine } = this;
-    const row = ring.body(position);
-    const info = ring.info(position);
-    this.bytes -= engine.bodies.table(info).length(row);
-    ring.settle(position);
-    engine.bodies.release(row, info);
-    if (!isLogged && this.logged && (info & TRANSIENT_BODY) === 0) {
-      this.#collecting();
-      this.#settlements.done(position);
-    }
-  }
-
-  #collecting(): void {
-    if (this.#settlements.empty) this.engine.settling(this);
-  }
-
-  /** Write what was collected to the journal. */
-  logSettlements(): void {
-    if (this.deleted) this.#settlements.clear();
-    else this.#settlements.write();
+    const lane = this.laneAt(position);
+    this.count--;
+    this.bytes -= lane.takeOut(position - lane.offset, isLogged);
   }
 
   // ---- Subscriptions ----------------------------------------------------------------------------------------------
@@ -430,25 +407,26 @@ export class Queue implements Rostered<Queue> {
   }
 
   #endDrains(): void {
-    this.#pulls.endDrains(this.next() < 0 ? this.#batches.end(Infinity) : -1);
+    this.#pulls.endDrains(this.next() < 0 ? this.lanes.firstPending - 1 : -1);
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------
 
-  replayPush(row: number, length: number): void {
-    this.ring.push(row, 0);
+  /** Replay put a message in. */
+  replayCame(length: number): void {
+    this.count++;
     this.bytes += length;
   }
 
-  /** The next message gets position `tail`. */
-  replayGap(tail: number): void {
-    if (tail > this.ring.tail) this.ring.skip(tail - this.ring.tail);
+  /** Replay took a message out. */
+  replayLeft(length: number): void {
+    this.count--;
+    this.bytes -= length;
   }
 
   /** Replay is over. */
   recovered(): void {
-    this.#cursor = this.ring.head;
-    this.#loggedTail = this.ring.tail;
+    for (const lane of this.lanes.all) lane.recovered();
     this.bound?.left(-this.bytes);
   }
 
@@ -459,18 +437,20 @@ export class Queue implements Rostered<Queue> {
     this.bound?.dropHead();
     // What is at its head is not known without looking: only where that matters is it worth it.
     if (this.#deadLetters !== undefined) this.expires = true;
-    if (this.expires && this.ring.count > 0) this.engine.wake(this);
+    if (this.expires && this.count > 0) this.engine.wake(this);
   }
 
   #resumeGivenUp(): void {
     if (!this.foundGivenUp) return;
-    const { ring } = this;
-    this.#givenUpBelow = ring.tail;
-    for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
-      if (this.givenUpFor(position) === 0) continue;
-      this.bound?.left(this.#lengthOf(position));
-      if (this.#deadLetters === undefined) this.dropGivenUp(position);
-      else this.#deadLetters.add(position);
+    for (const lane of this.lanes.all) {
+      const { ring, offset } = lane;
+      lane.mayBeGivenUp(ring.tail);
+      for (let here = ring.next(0); here >= 0; here = ring.next(here + 1)) {
+        if ((ring.info(here) & GIVEN_UP_MASK) === 0) continue;
+        this.bound?.left(lane.lengthOf(here));
+        if (this.#deadLetters === undefined) this.dropGivenUp(offset + here);
+        else this.#deadLetters.add(offset + here);
+      }
     }
   }
 
@@ -479,21 +459,16 @@ export class Queue implements Rostered<Queue> {
   /** Delete every message that is not handed out; answers their number. They are out of sight at once. */
   purge(): { count: number; done: Promise<void> } {
     const count = this.ready;
-    const returned = [...this.#returned.values()].sort((a, b) => a - b);
-    const from = this.#cursor;
-    const to = this.ring.tail;
-    this.#returned.clear();
-    this.#cursor = to;
+    const hidden = this.lanes.all.map((lane) => ({ lane, ...lane.hideAll() }));
     this.purging += count;
     this.bound?.emptied();
-    return { count, done: this.engine.background.run(purgeEntries(this, returned, from, to)) };
+    return { count, done: this.engine.background.run(purgeEntries(this, hidden)) };
   }
 
   /** The queue is gone for everybody: give its bodies and pages back, in slices. */
   destroy(): void {
     this.deleted = true;
     this.#readAhead.drop();
-    this.#returned.clear();
-    void this.engine.background.run(this.engine.bodies.destroy(this.ring));
+    for (const lane of this.lanes.all) void this.engine.background.run(this.engine.bodies.destroy(lane.ring));
   }
 }

@@ -164,7 +164,8 @@ export class ReadAhead {
 
   /** The entries of the next window: from `from` on, up to the first body that is in memory. Answers their bytes. */
   #collect(from: number, positions: number[], refs: BodyRef[]): number {
-    const { ring, engine } = this.#queue;
+    const { engine } = this.#queue;
+    const { ring, offset: laneOffset } = this.#queue.laneAt(from);
     const { bodies, limits } = engine;
     const generous = engine.readAheadBytes < limits.readAheadBytesMax * GENEROUS_QUEUES;
     const bytesMax = generous
@@ -172,7 +173,7 @@ export class ReadAhead {
       : Math.min(SMALL_WINDOW_BYTES, limits.readAheadBytesMax / 2);
     const entriesMax = Math.min(WINDOW_ENTRIES_MAX, this.#queue.demand);
     let bytes = 0;
-    for (let at = ring.next(from); at >= 0 && refs.length < entriesMax; at = ring.next(at + 1)) {
+    for (let at = ring.next(from - laneOffset); at >= 0 && refs.length < entriesMax; at = ring.next(at + 1)) {
       const row = ring.body(at);
       const table = bodies.table(ring.info(at));
       const segment = table.segment(row);
@@ -180,7 +181,7 @@ export class ReadAhead {
       if (bodies.locate(segment, offset)) break;
       const length = table.length(row);
       if (refs.length > 0 && bytes + length > bytesMax) break;
-      positions.push(at);
+      positions.push(laneOffset + at);
       refs.push({ segment, offset, length });
       bytes += length;
     }

@@ -34,6 +34,8 @@ export interface QueueRules {
   /** What becomes of messages beyond these two. */
   readonly overflow: (typeof OVERFLOWS)[number];
   readonly deadLetter: DeadLetterRule | undefined;
+  /** Priority levels above 0 that count; messages of higher priority have this one. 0: priorities mean nothing here. */
+  readonly maxPriority: number;
   /** Failed deliveries after which a message is given up; Infinity = never. */
   readonly deliveryLimit: number;
 }
@@ -102,6 +104,7 @@ const ARGUMENTS: ReadonlyMap<string, Rule> = new Map([
   ['x-max-length', limit('maxLength', 0, Number.MAX_SAFE_INTEGER)],
   ['x-max-length-bytes', limit('maxLengthBytes', 0, Number.MAX_SAFE_INTEGER)],
   ['x-overflow', choice('overflow', OVERFLOWS)],
+  ['x-max-priority', count('maxPriority', 0, 255)],
   ['x-dead-letter-exchange', text('exchange', 255)],
   ['x-dead-letter-routing-key', text('key', 65_535)],
   ['x-dead-letter-strategy', choice('strategy', STRATEGIES)],
@@ -111,7 +114,6 @@ const ARGUMENTS: ReadonlyMap<string, Rule> = new Map([
 /** Arguments that would change what becomes of messages, and do not yet: refused, not ignored. */
 const NOT_YET: ReadonlySet<string> = new Set([
   'x-delivery-limit',
-  'x-max-priority',
   'x-single-active-consumer',
   'x-consumer-timeout',
   'x-delayed-retry-type',
@@ -127,6 +129,7 @@ const NO_LIMITS = {
   maxLength: Number.POSITIVE_INFINITY,
   maxLengthBytes: Number.POSITIVE_INFINITY,
   overflow: 'drop-head',
+  maxPriority: 0,
   deliveryLimit: Number.POSITIVE_INFINITY,
 } as const;
 

@@ -1,4 +1,4 @@
-/** What became of a queue's deliveries since the last record about them, as ranges of positions. */
+/** What became of the entries of a log since the last record about them, as ranges of positions. */
 import type { Engine } from '../engine.ts';
 import { RECORD, zigzag } from '../records.ts';
 import { TlvWriter } from '../tlv.ts';
@@ -8,13 +8,13 @@ const record = new TlvWriter();
 
 export class Settlements {
   readonly #engine: Engine;
-  readonly #queueId: number;
+  readonly #logId: number;
   readonly #done = new RangeLog();
   readonly #returned = new RangeLog();
 
-  constructor(engine: Engine, queueId: number) {
+  constructor(engine: Engine, logId: number) {
     this.#engine = engine;
-    this.#queueId = queueId;
+    this.#logId = logId;
   }
 
   get empty(): boolean {
@@ -42,7 +42,7 @@ export class Settlements {
   writeGap(tail: number): void {
     const { journal } = this.#engine;
     const at = journal.append(RECORD.gap, 12);
-    journal.bytes.writeUInt32LE(this.#queueId, at);
+    journal.bytes.writeUInt32LE(this.#logId, at);
     journal.bytes.writeDoubleLE(tail, at + 4);
     this.#engine.wrote();
   }
@@ -53,18 +53,29 @@ export class Settlements {
   }
 
   #log(type: number, ranges: RangeLog, withInfo: boolean): void {
-    if (ranges.empty) return;
-    record.reset().u32(this.#queueId);
-    let last = 0;
-    for (let at = 0; at < ranges.length; at++) {
-      const first = ranges.first(at);
-      record.varint(zigzag(first - last)).varint(ranges.count(at));
-      if (withInfo) record.varint(ranges.info(at));
-      last = first + ranges.count(at);
-    }
-    const { journal } = this.#engine;
-    const at = journal.append(type, record.length);
-    record.copyTo(journal.bytes, at);
-    this.#engine.wrote();
+    if (!ranges.empty) writeRanges(this.#engine, type, [this.#logId], ranges, withInfo);
   }
+}
+
+/** Write a record that begins with numbers of entry logs and goes on with ranges. */
+export function writeRanges(
+  engine: Engine,
+  type: number,
+  logs: readonly number[],
+  ranges: RangeLog,
+  withInfo: boolean,
+): void {
+  record.reset();
+  for (const id of logs) record.u32(id);
+  let last = 0;
+  for (let at = 0; at < ranges.length; at++) {
+    const first = ranges.first(at);
+    record.varint(zigzag(first - last)).varint(ranges.count(at));
+    if (withInfo) record.varint(ranges.info(at));
+    last = first + ranges.count(at);
+  }
+  const { journal } = engine;
+  const at = journal.append(type, record.length);
+  record.copyTo(journal.bytes, at);
+  engine.wrote();
 }

@@ -16,6 +16,7 @@ t.test('arguments become rules; names that are no rules are left alone', async (
     'x-max-length': 10,
     'x-max-length-bytes': 1e9,
     'x-overflow': 'reject-publish',
+    'x-max-priority': 10,
     'x-dead-letter-exchange': '',
     'x-dead-letter-routing-key': 'dead',
     'x-dead-letter-strategy': 'at-least-once',
@@ -30,6 +31,7 @@ t.test('arguments become rules; names that are no rules are left alone', async (
       maxLength: 10,
       maxLengthBytes: 1e9,
       overflow: 'reject-publish',
+      maxPriority: 10,
       deadLetter: { exchange: '', key: 'dead', strategy: 'at-least-once' },
       deliveryLimit: 5,
     },
@@ -48,6 +50,7 @@ t.test('each bad value is a problem that says what the value may be', async (t) 
   for (const value of [-1, 1.5, '5', null, 2 ** 60]) {
     t.match(problemsOf({ 'x-message-ttl': value }), [/x-message-ttl must be a whole number from 0 to/]);
   }
+  t.match(problemsOf({ 'x-max-priority': 1000 }), [/from 0 to 255/]);
   t.match(problemsOf({ 'x-expires': 0 }), [/from 1 to/]);
   t.match(problemsOf({ 'x-delivery-limit': -2 }), [/from -1 to/]);
   t.match(problemsOf({ 'x-overflow': 'explode' }), [/one of drop-head, reject-publish, reject-publish-dlx/]);

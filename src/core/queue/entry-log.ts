@@ -1,0 +1,191 @@
+/**
+ * The entries of one ring, with what the journal knows of them: which are on their way to the disk, and which records about
+ * them are still to be written. A plain queue has one entry log, of the queue's own number; a queue with several priority
+ * levels has one for each level it has used. Records name entry logs, so replay needs to know nothing of levels.
+ */
+import { TRANSIENT_BODY } from '../bodies.ts';
+import type { AwaitsBatches } from '../engine.ts';
+import type { LogKind } from '../records.ts';
+import type { Rostered } from '../roster.ts';
+import type { EntryRing } from '../slab/entry-ring.ts';
+import { GIVEN_UP_MASK, HELD } from './entry-info.ts';
+import { PendingBatches } from './pending-batches.ts';
+import type { Queue } from './queue.ts';
+import { Settlements } from './settlements.ts';
+
+export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
+  readonly queue: Queue;
+  /** Names it in records. */
+  readonly id: number;
+  readonly ring: EntryRing;
+  readonly kind: LogKind;
+  /** What tells it from others of its kind in the queue. */
+  readonly value: number;
+  readonly #settlements: Settlements;
+  protected readonly batches: PendingBatches = new PendingBatches();
+  /** What replay takes for the next position: lags behind the ring's tail while messages are not logged. */
+  #loggedTail: number;
+  older: EntryLog | undefined;
+  newer: EntryLog | undefined;
+
+  constructor(queue: Queue, id: number, ring: EntryRing, kind: LogKind, value: number) {
+    this.queue = queue;
+    this.id = id;
+    this.ring = ring;
+    this.kind = kind;
+    this.value = value;
+    this.#settlements = new Settlements(queue.engine, id);
+    this.#loggedTail = ring.tail;
+  }
+
+  /** An entry has come in. */
+  protected abstract came(position: number, length: number): void;
+
+  /** Entries became durable that were not. */
+  protected abstract ripened(): void;
+
+  // ---- In ---------------------------------------------------------------------------------------------------------
+
+  /** Append a message that is not logged. @param row in the transient table */
+  pushTransient(row: number, length: number): void {
+    this.came(this.ring.push(row, TRANSIENT_BODY), length);
+  }
+
+  /** Append a logged message; it is there for others once `batch` is durable. `beforeLogged` was called before its record. */
+  pushLogged(row: number, length: number, batch: number): void {
+    const position = this.ring.push(row, 0);
+    this.#loggedTail = position + 1;
+    if (this.batches.add(batch, position)) this.queue.engine.awaitQueue(this);
+    this.came(position, length);
+  }
+
+  /** Append an entry that was in another log of the queue, whose record was written (`beforeLogged` before it). */
+  pushMoved(row: number, info: number): number {
+    const position = this.ring.push(row, info);
+    if ((info & TRANSIENT_BODY) === 0) this.#loggedTail = position + 1;
+    return position;
+  }
+
+  /** Make replay give the next message the position it will have here. */
+  beforeLogged(): void {
+    if (this.#loggedTail === this.ring.tail) return;
+    this.#loggedTail = this.ring.tail;
+    this.#settlements.writeGap(this.#loggedTail);
+  }
+
+  becameDurable(batch: number): boolean {
+    this.batches.durable(batch);
+    this.ripened();
+    return !this.batches.empty;
+  }
+
+  /** The first batch it awaits; Infinity when it awaits none. */
+  get firstPending(): number {
+    return this.batches.first;
+  }
+
+  /** The last batch it awaits; 0 when it awaits none. */
+  get lastPending(): number {
+    return this.batches.last;
+  }
+
+  // ---- Out --------------------------------------------------------------------------------------------------------
+
+  /** Bytes of the message at a position, as stored. */
+  lengthOf(position: number): number {
+    return this.queue.engine.bodies.table(this.ring.info(position)).length(this.ring.body(position));
+  }
+
+  /** Take an entry out. @param isLogged the journal knows of it already. Answers the bytes it had. */
+  takeOut(position: number, isLogged: boolean): number {
+    const { ring } = this;
+    const { bodies } = this.queue.engine;
+    const row = ring.body(position);
+    const info = ring.info(position);
+    const length = bodies.table(info).length(row);
+    ring.settle(position);
+    bodies.release(row, info);
+    if (!isLogged && this.queue.logged && (info & TRANSIENT_BODY) === 0) {
+      this.#collecting();
+      this.#settlements.done(position);
+    }
+    return length;
+  }
+
+  /** Log that an entry stays, with the info it has. */
+  logInfo(position: number): void {
+    const info = this.ring.info(position);
+    if (!this.queue.logged || (info & TRANSIENT_BODY) !== 0) return;
+    this.#collecting();
+    this.#settlements.returned(position, info & ~HELD);
+  }
+
+  #collecting(): void {
+    if (this.#settlements.empty) this.queue.engine.settling(this);
+  }
+
+  /** Write what was collected to the journal. */
+  logSettlements(): void {
+    if (this.queue.deleted) this.#settlements.clear();
+    else this.#settlements.write();
+  }
+
+  // ---- Replay -----------------------------------------------------------------------------------------------------
+
+  /** Take the ring as a checkpoint held it: entries of messages that were not logged are gone. */
+  adopt(): void {
+    const { ring, queue } = this;
+    for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
+      const info = ring.info(position);
+      if ((info & TRANSIENT_BODY) !== 0) {
+        ring.settle(position);
+        continue;
+      }
+      if ((info & HELD) !== 0) ring.setInfo(position, info & ~HELD);
+      queue.replayCame(this.lengthOf(position));
+      if ((info & GIVEN_UP_MASK) !== 0) queue.foundGivenUp = true;
+    }
+  }
+
+  replayPush(row: number, length: number): void {
+    this.ring.push(row, 0);
+    this.queue.replayCame(length);
+  }
+
+  /** The next message gets position `tail`. */
+  replayGap(tail: number): void {
+    if (tail > this.ring.tail) this.ring.skip(tail - this.ring.tail);
+  }
+
+  /** Positions from `first` up to, not including, `end` are done. */
+  replaySettle(first: number, end: number): void {
+    const { ring, queue } = this;
+    for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
+      queue.replayLeft(this.takeOut(position, true));
+    }
+  }
+
+  /** Positions from `first` up to, not including, `end` came back, or were given up: `info` says which and how often. */
+  replayReturn(first: number, end: number, info: number): void {
+    const { ring } = this;
+    if ((info & GIVEN_UP_MASK) !== 0) this.queue.foundGivenUp = true;
+    for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
+      ring.setInfo(position, info);
+    }
+  }
+
+  /** Positions from `first` up to, not including, `end` went to another log, with new `info`. */
+  replayTransfer(first: number, end: number, info: number, to: EntryLog): void {
+    const { ring } = this;
+    for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
+      const row = ring.body(position);
+      ring.settle(position);
+      to.ring.push(row, info);
+    }
+  }
+
+  /** Replay is over. */
+  recovered(): void {
+    this.#loggedTail = this.ring.tail;
+  }
+}

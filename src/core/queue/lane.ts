@@ -1,0 +1,96 @@
+/**
+ * The entries of one priority level of a queue, and which of them is next: the oldest returned one, else the oldest that was
+ * never handed out; of a logged queue, only what is durable. Positions here are those of the lane's ring; a queue with several
+ * lanes adds `offset` to them (lanes.ts).
+ */
+
+import type { EntryRing } from '../slab/entry-ring.ts';
+import { GIVEN_UP_MASK } from './entry-info.ts';
+import { EntryLog } from './entry-log.ts';
+import { PositionHeap } from './position-heap.ts';
+import type { Queue } from './queue.ts';
+
+/** Positions of a lane above the first one begin at its level times this: a million messages a second last for a year. */
+export const LANE_SPAN: number = 2 ** 45;
+
+export class Lane extends EntryLog {
+  readonly level: number;
+  /** Its positions in the queue begin here. */
+  readonly offset: number;
+  /** Place among the lanes of the queue, the highest level first: written by `Lanes` alone. */
+  rank = 0;
+  /** The next position that was never handed out is this one or a later one. */
+  #cursor: number;
+  readonly #returned = new PositionHeap();
+  /** Positions below this one may hold entries that were given up: delivery passes over them. */
+  #givenUpBelow = 0;
+
+  constructor(queue: Queue, id: number, ring: EntryRing, level: number) {
+    super(queue, id, ring, 'level', level);
+    this.level = level;
+    this.offset = level * LANE_SPAN;
+    this.#cursor = ring.head;
+  }
+
+  protected override came(position: number, length: number): void {
+    this.queue.came(this, position, length);
+  }
+
+  protected override ripened(): void {
+    this.queue.ripened(this);
+  }
+
+  /** The position to hand out next, or -1. */
+  next(): number {
+    if (this.#returned.size > 0) return this.#returned.first;
+    const limit = this.batches.end(this.ring.tail);
+    if (this.#cursor >= limit) return -1;
+    let position = this.ring.next(this.#cursor);
+    if (this.#cursor < this.#givenUpBelow) position = this.#nextKept(position);
+    return position >= 0 && position < limit ? position : -1;
+  }
+
+  /** The first ready message, whether it is durable yet or not; -1 when there is none. */
+  oldest(): number {
+    if (this.#returned.size > 0) return this.#returned.first;
+    return this.#cursor >= this.ring.tail ? -1 : this.#nextKept(this.ring.next(this.#cursor));
+  }
+
+  /** The first position from `position` on that was not given up: before a restart, or as it came. */
+  #nextKept(position: number): number {
+    const { ring } = this;
+    while (position >= 0 && (ring.info(position) & GIVEN_UP_MASK) !== 0) position = ring.next(position + 1);
+    this.#cursor = position < 0 ? ring.tail : position;
+    return position;
+  }
+
+  /** `position`, which is the next one or the oldest, is handed out, or given up. */
+  pass(position: number): void {
+    if (this.#returned.size > 0) this.#returned.pop();
+    else this.#cursor = position + 1;
+  }
+
+  /** An entry that was handed out is back at its place. */
+  giveBack(position: number): void {
+    this.#returned.push(position);
+  }
+
+  /** Everything below `end` may be given up from now on. */
+  mayBeGivenUp(end: number): void {
+    this.#givenUpBelow = end;
+  }
+
+  override recovered(): void {
+    super.recovered();
+    this.#cursor = this.ring.head;
+  }
+
+  /** Put everything ready out of sight: the returned entries, in order, and the range of the others. */
+  hideAll(): { returned: number[]; from: number; to: number } {
+    const returned = [...this.#returned.values()].sort((a, b) => a - b);
+    const from = this.#cursor;
+    this.#returned.clear();
+    this.#cursor = this.ring.tail;
+    return { returned, from, to: this.#cursor };
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * The lanes of a queue: one for each priority level it has used, the highest first. Level 0 is always there, and all that a
+ * queue without priorities has. A position in the queue is the lane's `offset` plus the position in the lane.
+ */
+import type { EntryRing } from '../slab/entry-ring.ts';
+import { LANE_SPAN, Lane } from './lane.ts';
+import type { Queue } from './queue.ts';
+
+export class Lanes {
+  readonly base: Lane;
+  /** All of them, the highest level first. */
+  readonly all: Lane[];
+  readonly #byLevel: (Lane | undefined)[];
+  /** Lanes before this index have nothing to hand out. */
+  #top = 0;
+
+  constructor(queue: Queue, id: number, ring: EntryRing) {
+    this.base = new Lane(queue, id, ring, 0);
+    this.all = [this.base];
+    this.#byLevel = [this.base];
+  }
+
+  /** The lane of a level, if the queue has used it. */
+  ofLevel(level: number): Lane | undefined {
+    return this.#byLevel[level];
+  }
+
+  /** The lane a position of the queue is in. */
+  at(position: number): Lane {
+    return this.#byLevel[Math.floor(position / LANE_SPAN)] as Lane;
+  }
+
+  add(lane: Lane): void {
+    let at = this.all.findIndex((other) => other.level < lane.level);
+    if (at < 0) at = this.all.length;
+    this.all.splice(at, 0, lane);
+    while (this.#byLevel.length <= lane.level) this.#byLevel.push(undefined);
+    this.#byLevel[lane.level] = lane;
+    for (const [rank, one] of this.all.entries()) one.rank = rank;
+    this.#top = 0;
+  }
+
+  /** The lane that has the next message, or undefined when none has one. */
+  next(): Lane | undefined {
+    const { all } = this;
+    for (; this.#top < all.length; this.#top++) {
+      const lane = all[this.#top] as Lane;
+      if (lane.next() >= 0) return lane;
+    }
+    return undefined;
+  }
+
+  /** A lane may have something to hand out. */
+  raise(lane: Lane): void {
+    if (lane.rank < this.#top) this.#top = lane.rank;
+  }
+
+  /** The lane that has the message to be dropped first, as the queue is too long: of the lowest level. */
+  lowest(): Lane | undefined {
+    return this.all.findLast((lane) => lane.oldest() >= 0);
+  }
+
+  /** The first batch that one of them awaits; Infinity when none does. */
+  get firstPending(): number {
+    let first = Number.POSITIVE_INFINITY;
+    for (const lane of this.all) first = Math.min(first, lane.firstPending);
+    return first;
+  }
+
+  /** The last batch that one of them awaits; 0 when none does. */
+  get lastPending(): number {
+    let last = 0;
+    for (const lane of this.all) last = Math.max(last, lane.lastPending);
+    return last;
+  }
+}

@@ -9,6 +9,9 @@ import { isLimit, isRule, NO_RULES, type QueueRules, readRules } from '../queue/
 /** A table of rules by their names without `x-`, as policies and live settings have them. */
 export type RuleTable = Arguments;
 
+/** Of all that ask for nothing. */
+export const NO_TABLE: RuleTable = Object.freeze({});
+
 /** Immutable: what changes is which one a queue has. */
 export interface Effective {
   readonly rules: QueueRules;
@@ -38,7 +41,7 @@ export interface RuleSources {
 /** Nothing is asked for. */
 export const NOTHING: Effective = Object.freeze({
   rules: NO_RULES,
-  table: Object.freeze({}),
+  table: NO_TABLE,
   policy: undefined,
   operatorPolicy: undefined,
   problems: [],

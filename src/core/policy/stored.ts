@@ -4,7 +4,7 @@ import type { TlvReader, TlvWriter } from '../tlv.ts';
 import type { Topology } from '../topology.ts';
 import type { RuleTable } from './effective.ts';
 import { NamePattern } from './pattern.ts';
-import type { Policy } from './policies.ts';
+import type { Policy, Ruled } from './policies.ts';
 
 /** What was accepted once stays accepted, whatever the limits are when it is read back. */
 const NO_LIMITS = {
@@ -31,11 +31,11 @@ export function removeStoredPolicy(topology: Topology, from: TlvReader): void {
   vhost?.policies.remove(from.text(), isOperator);
 }
 
-export function writeLiveRules(out: TlvWriter, queueId: number, rules: RuleTable): void {
-  out.u32(queueId).table(rules);
+export function writeLiveRules(out: TlvWriter, queue: Ruled, table: RuleTable): void {
+  out.u32(queue.id).table(table);
 }
 
 export function setStoredLiveRules(topology: Topology, from: TlvReader): void {
   const queue = topology.queuesById.get(from.u32());
-  if (queue !== undefined) queue.liveRules = from.table();
+  queue?.vhost.policies.setLive(queue, from.table());
 }

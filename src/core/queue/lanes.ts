@@ -60,6 +60,13 @@ export class Lanes {
     return this.all.findLast((lane) => lane.oldest() >= 0);
   }
 
+  /** Bytes of the messages that are not ready, as stored. */
+  get unreadyBytes(): number {
+    let bytes = 0;
+    for (const lane of this.all) bytes += lane.unreadyBytes();
+    return bytes;
+  }
+
   /** The first batch that one of them awaits; Infinity when none does. */
   get firstPending(): number {
     let first = Number.POSITIVE_INFINITY;

@@ -43,7 +43,7 @@ export class Expiry {
         for (let position = lane.next(); position >= 0; position = lane.next()) {
           if (left-- === 0) return true;
           // Not in memory: this queue is woken when it is.
-          if (!queue.show(lane.offset + position)) return false;
+          if (!queue.show(lane, position)) return false;
           const expiresAtMs = this.#timeInView();
           if (now < expiresAtMs) {
             nextMs = Math.min(nextMs, expiresAtMs);

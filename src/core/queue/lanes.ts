@@ -11,6 +11,8 @@ export class Lanes {
   /** All of them, the highest level first. */
   readonly all: Lane[];
   readonly #byLevel: (Lane | undefined)[];
+  /** Result of `next`: the position in the lane. */
+  found = -1;
   /** Lanes before this index have nothing to hand out. */
   #top = 0;
 
@@ -40,12 +42,13 @@ export class Lanes {
     this.#top = 0;
   }
 
-  /** The lane that has the next message, or undefined when none has one. */
+  /** The lane that has the next message, and where, in `found`; or undefined when none has one. */
   next(): Lane | undefined {
     const { all } = this;
     for (; this.#top < all.length; this.#top++) {
       const lane = all[this.#top] as Lane;
-      if (lane.next() >= 0) return lane;
+      this.found = lane.next();
+      if (this.found >= 0) return lane;
     }
     return undefined;
   }

@@ -8,6 +8,7 @@ import type { Client } from '../client.ts';
 import { codeOf, type DeathReason } from '../death.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
+import type { BodyRef } from '../journal/journal.ts';
 import type { Message } from '../message.ts';
 import { type Effective, NOTHING } from '../policy/effective.ts';
 import type { Rostered } from '../roster.ts';
@@ -28,6 +29,9 @@ import { purgeEntries } from './purge.ts';
 import { ReadAhead } from './read-ahead.ts';
 import type { QueueRules } from './rules.ts';
 import { UnusedTimer } from './unused.ts';
+
+/** Where the body of the message looked at is. */
+const place: BodyRef = { segment: 0, offset: 0, length: 0 };
 
 /** Expired messages dropped before others have their turn. */
 const EXPIRED_PER_TAKE_MAX = 256;
@@ -52,6 +56,8 @@ export class Queue implements Rostered<Queue> {
   readonly #pulls = new Pulls();
   older: Queue | undefined;
   newer: Queue | undefined;
+  /** Info of the entry taken last. */
+  takenInfo = 0;
   /** In the engine's ready list. */
   awake = false;
   deleted = false;
@@ -206,18 +212,18 @@ export class Queue implements Rostered<Queue> {
   /** The position to hand out next, or -1. */
   next(): number {
     const lane = this.lanes.next();
-    return lane === undefined ? -1 : lane.offset + lane.next();
+    return lane === undefined ? -1 : lane.offset + this.lanes.found;
   }
 
   /** Take the next message: the engine's view shows it. Answers its position, or -1 when there is none for now. */
   take(): number {
-    const { engine } = this;
+    const { engine, lanes } = this;
     for (let tries = 0; tries < EXPIRED_PER_TAKE_MAX; tries++) {
-      const lane = this.lanes.next();
+      const lane = lanes.next();
       if (lane === undefined) return -1;
-      const here = lane.next();
+      const here = lanes.found;
       const position = lane.offset + here;
-      if (!this.show(position)) return -1;
+      if (!this.show(lane, here)) return -1;
       const info = lane.ring.info(here);
       this.pass(lane, here);
       if ((this.expires || engine.view.expiresAtMs !== 0) && this.#expiry.inView((info & RETURNS_MAX) === 0)) {
@@ -226,6 +232,7 @@ export class Queue implements Rostered<Queue> {
       }
       this.unsettled++;
       this.delivered++;
+      this.takenInfo = info;
       if ((info & RETURNS_MAX) > 0) this.redelivered++;
       return position;
     }
@@ -245,21 +252,20 @@ export class Queue implements Rostered<Queue> {
     if (this.consumers.count === 0) this.#readAhead.drop();
   }
 
-  /** Point the engine's view to a body; false when it has to be read from disk first. */
-  show(position: number): boolean {
+  /** Point the engine's view to the message at a position of a lane; false when it has to be read from disk first. */
+  show(lane: Lane, here: number): boolean {
     const { bodies, view } = this.engine;
-    const lane = this.laneAt(position);
-    const row = lane.ring.body(position - lane.offset);
-    const table = bodies.table(lane.ring.info(position - lane.offset));
-    const segment = table.segment(row);
-    const offset = table.offset(row);
+    const position = lane.offset + here;
+    const row = lane.ring.body(here);
+    bodies.table(lane.ring.info(here)).find(row, place);
+    const { segment, offset } = place;
     const located = bodies.located;
     if (!this.#readAhead.find(position, located) && !bodies.locate(segment, offset)) {
       this.#readAhead.want(position);
       return false;
     }
     const start = located.start;
-    readStored(view, located.bytes, start, start + table.length(row));
+    readStored(view, located.bytes, start, start + place.length);
     view.id = bodies.idOf(segment, offset);
     return true;
   }
@@ -284,11 +290,6 @@ export class Queue implements Rostered<Queue> {
   setInfo(position: number, info: number): void {
     const lane = this.laneAt(position);
     lane.ring.setInfo(position - lane.offset, info);
-  }
-
-  /** How often the message at a position was handed out before. */
-  redeliveries(position: number): number {
-    return this.info(position) & RETURNS_MAX;
   }
 
   // ---- Settling ---------------------------------------------------------------------------------------------------
@@ -366,7 +367,7 @@ export class Queue implements Rostered<Queue> {
 
   /** Take an entry out. @param isLogged the journal knows of it already */
   takeOut(position: number, isLogged: boolean): void {
-    const lane = this.laneAt(position);
+    const lane = position < LANE_SPAN ? this.base : this.lanes.at(position);
     this.count--;
     this.bytes -= lane.takeOut(position - lane.offset, isLogged);
   }

@@ -17,6 +17,7 @@ import type {
   QueueSettings,
   TopicInfo,
   TopicSettings,
+  TransactionInfo,
   VhostInfo,
 } from './door.ts';
 import type { Engine } from './engine.ts';
@@ -328,6 +329,22 @@ export class Admin implements AdminDoor {
   clients(vhost?: string): ClientInfo[] {
     const all = [...this.#clients.values()];
     return all.filter((client) => vhost === undefined || client.vhost === vhost).map((client) => client.info());
+  }
+
+  transactions(vhost?: string): TransactionInfo[] {
+    const open = [...this.#clients.values()].flatMap((client) => client.transactions());
+    const infos = open.map((transaction) => transaction.info()).filter((info) => info !== undefined);
+    return infos.filter((info) => vhost === undefined || info.vhost === vhost).sort((a, b) => a.sinceMs - b.sinceMs);
+  }
+
+  rollbackTransaction(id: number): void {
+    for (const client of this.#clients.values()) {
+      const found = client.transactions().find((transaction) => transaction.info()?.id === id);
+      if (found === undefined) continue;
+      found.abort('the transaction was rolled back by an operator');
+      return;
+    }
+    throw new CoreError('not-found', `open transaction ${id}`);
   }
 
   closeClient(id: number, detail: string): void {

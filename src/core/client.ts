@@ -15,7 +15,7 @@ import type {
 } from './door.ts';
 import type { Engine } from './engine.ts';
 import { CoreError, type ErrorCode } from './errors.ts';
-import { type Bag, bagAdd, bagInto, bagRemove } from './exchange/bag.ts';
+import { type Bag, bagAdd, bagItems, bagRemove } from './exchange/bag.ts';
 import { Producer } from './producer.ts';
 import type { Queue } from './queue/queue.ts';
 import { Subscription } from './subscription.ts';
@@ -24,6 +24,7 @@ import type { Member } from './topic/member.ts';
 import type { Partition } from './topic/partition.ts';
 import { Reader } from './topic/reader.ts';
 import { resolveOffset } from './topic/resolve.ts';
+import type { Transaction } from './transaction/transaction.ts';
 import type { Vhost } from './vhost.ts';
 
 export class Client implements ClientDoor {
@@ -161,27 +162,32 @@ export class Client implements ClientDoor {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    for (const subscription of itemsOf(this.#subscriptions)) subscription.close();
-    for (const other of itemsOf(this.#others)) other.close();
-    for (const reader of itemsOf(this.#readers)) reader.close();
-    for (const member of itemsOf(this.#members)) member.leave();
-    for (const queue of itemsOf(this.#queues)) this.home.deleteQueue(queue);
+    for (const subscription of bagItems(this.#subscriptions)) subscription.close();
+    for (const other of bagItems(this.#others)) other.close();
+    for (const reader of bagItems(this.#readers)) reader.close();
+    for (const member of bagItems(this.#members)) member.leave();
+    for (const queue of bagItems(this.#queues)) this.home.deleteQueue(queue);
     this.#gone(this);
   }
 
   /** The operator or the broker closes the client. */
   closeBy(reason: ErrorCode, detail: string): void {
     if (this.closed) return;
-    for (const subscription of itemsOf(this.#subscriptions)) subscription.end(reason);
-    for (const reader of itemsOf(this.#readers)) reader.end(reason);
-    for (const member of itemsOf(this.#members)) member.end(reason);
+    for (const subscription of bagItems(this.#subscriptions)) subscription.end(reason);
+    for (const reader of bagItems(this.#readers)) reader.end(reason);
+    for (const member of bagItems(this.#members)) member.end(reason);
     this.handlers.onClose?.(reason, detail);
     this.close();
   }
 
+  /** Those of its producers. */
+  transactions(): Transaction[] {
+    return bagItems(this.#others).flatMap((other) => (other instanceof Producer ? other.transactions() : []));
+  }
+
   info(): ClientInfo {
     let unsettled = 0;
-    for (const subscription of itemsOf(this.#subscriptions)) unsettled += subscription.unsettled;
+    for (const subscription of bagItems(this.#subscriptions)) unsettled += subscription.unsettled;
     const { user, clientId, protocol, peer } = this.identity;
     return {
       ...{ user, clientId, protocol, peer },
@@ -194,11 +200,4 @@ export class Client implements ClientDoor {
       delivered: this.delivered,
     };
   }
-}
-
-/** A copy: what is done to the items may change the bag. */
-function itemsOf<T extends object>(bag: Bag<T>): T[] {
-  const items: T[] = [];
-  bagInto(bag, items);
-  return items;
 }

@@ -22,7 +22,10 @@ import type {
   TopicSettings,
 } from './topic/door.ts';
 
+import type { Transaction, TransactionInfo, TransactionOptions } from './transaction/door.ts';
+
 export type * from './topic/door.ts';
+export type * from './transaction/door.ts';
 
 /** Who is on the other side of a connection. Shown in listings; `user` and `clientId` are stored with each message. */
 export interface Identity {
@@ -119,6 +122,8 @@ export interface Producer {
    * @param options MANDATORY | CONFIRM
    */
   publish(address: Address, message: Message, options: number): boolean;
+  /** Several publishes of this producer, and settlements of its client, that take effect together or not at all. */
+  transaction(options?: TransactionOptions): Transaction;
   /** Where the last message that was routed to a topic went (the last topic, if there were several); -1 before the first. */
   readonly lastPartition: number;
   readonly lastOffset: number;
@@ -384,6 +389,10 @@ export interface Admin {
   bindings(vhost: string, target?: BindingTarget): BindingInfo[];
 
   clients(vhost?: string): ClientInfo[];
+  /** Open transactions that hold something, the oldest first. */
+  transactions(vhost?: string): TransactionInfo[];
+  /** Roll a transaction back; its owner learns of it at its next call. Throws `not-found`. */
+  rollbackTransaction(id: number): void;
   /** Close a client's connection. */
   closeClient(id: number, detail: string): void;
   /** Keys of the retained last values of an exchange that match, for listings. */

@@ -18,6 +18,7 @@ import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
 import { WindowBuffers, windowBytes } from './queue/read-ahead.ts';
 import type { Log } from './start.ts';
+import { OpenTransactions } from './transaction/open-transactions.ts';
 
 /** Deliveries of one queue before the next queue has its turn. */
 const DELIVERIES_PER_VISIT = 256;
@@ -69,6 +70,7 @@ export class Engine implements JournalHandlers {
 
   /** When queues have something that expires. */
   readonly deadlines: Deadlines<Queue>;
+  readonly openTransactions: OpenTransactions;
   readonly #ready = new Fifo<Dispatched>();
   #awaitingQueues: AwaitsBatches[] = [];
   #awaitingProducers: Producer[] = [];
@@ -89,6 +91,7 @@ export class Engine implements JournalHandlers {
     this.bodies = new Bodies(limits);
     this.background = new Background(clock, limits.sliceMs);
     this.deadlines = new Deadlines(clock, (queue) => this.wake(queue));
+    this.openTransactions = new OpenTransactions(limits);
     this.windowBuffers = new WindowBuffers(windowBytes(limits));
   }
 
@@ -157,8 +160,13 @@ export class Engine implements JournalHandlers {
   /** Call `done` when everything logged or collected up to now is durable; at once when it is. */
   afterDurable(done: () => void): void {
     this.flushSettlements();
-    if (this.#lastWritten <= this.journal.durableBatch) done();
-    else this.#waiters.push({ batch: this.#lastWritten, done });
+    this.afterBatch(this.#lastWritten, done);
+  }
+
+  /** Call `done` when a batch is durable; at once when it is. @param batch the one with the newest record */
+  afterBatch(batch: number, done: () => void): void {
+    if (batch <= this.journal.durableBatch) done();
+    else this.#waiters.push({ batch, done });
   }
 
   /** Resolves when everything logged up to now is durable. For the control plane. */

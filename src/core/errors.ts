@@ -51,12 +51,14 @@ export type ErrorCode = keyof typeof ERRORS;
 /** An expected error: what a peer or an operator did wrong, or what the broker had to refuse. */
 export class CoreError extends Error {
   readonly code: ErrorCode;
+  readonly detail: string | undefined;
 
   /** @param detail what exactly is wrong, in words a user understands: names, values, limits. */
   constructor(code: ErrorCode, detail?: string, options?: ErrorOptions) {
     super(detail === undefined ? ERRORS[code].text : `${ERRORS[code].text}: ${detail}`, options);
     this.name = 'CoreError';
     this.code = code;
+    this.detail = detail;
   }
 
   get severity(): Severity {

@@ -102,6 +102,27 @@ export class Message {
 
 const EMPTY: Buffer = Buffer.alloc(0);
 
+/** Where a publisher's message has bytes of its own, as fields of `Message`. */
+const RANGES = [
+  ['headStart', 'headEnd'],
+  ['bodyStart', 'bodyEnd'],
+  ['groupStart', 'groupEnd'],
+] as const;
+
+/** A copy of a message to be published that keeps, in bytes of its own. */
+export function kept(message: Message): Message {
+  const copy = Object.assign(new Message(), message);
+  const ranges = RANGES.filter(([start, end]) => message[end] > message[start]);
+  const from = Math.min(...ranges.map(([start]) => message[start]));
+  copy.bytes = Buffer.from(message.bytes.subarray(from, Math.max(0, ...ranges.map(([, end]) => message[end]))));
+  for (const [start, end] of RANGES) {
+    const isEmpty = message[end] === message[start];
+    copy[start] = isEmpty ? 0 : message[start] - from;
+    copy[end] = isEmpty ? 0 : message[end] - from;
+  }
+  return copy;
+}
+
 /** The routing key as text (allocates: not for hot paths). */
 export function keyText(message: Message): string {
   return message.keyBytes.toString('utf8', message.keyStart, message.keyEnd);

@@ -51,6 +51,11 @@ export class Plan {
     this.#namesTargets = !this.choosy && this.logged.length > inlineMax;
   }
 
+  /** No queue, topic or tap takes the message. */
+  get leadsNowhere(): boolean {
+    return this.queues.length === 0 && this.taps.length === 0 && this.topics.length === 0;
+  }
+
   /** Whether a queue has no room for a message of `length` bytes, and publishers are to know. */
   refuses(length: number): boolean {
     return this.guarded.some((queue) => queue.bound?.refuses(length));

@@ -6,9 +6,17 @@ import { strict as assert } from 'node:assert';
 import { TRANSIENT_BODY } from './bodies.ts';
 import { writeU32 } from './bytes.ts';
 import type { Client } from './client.ts';
-import { type Address, CONFIRM, MANDATORY, type Producer as ProducerDoor, type ProducerHandlers } from './door.ts';
+import {
+  type Address,
+  CONFIRM,
+  MANDATORY,
+  type Producer as ProducerDoor,
+  type ProducerHandlers,
+  type TransactionOptions,
+} from './door.ts';
 import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
+import { type Bag, bagAdd, bagItems, bagRemove } from './exchange/bag.ts';
 import type { Exchange } from './exchange-entity.ts';
 import { hubOf } from './hub.ts';
 import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type RoutingKey } from './message.ts';
@@ -19,6 +27,7 @@ import { GROUP_BYTES_MAX, Template } from './stored-message.ts';
 import type { Tap } from './tap.ts';
 import type { Partition } from './topic/partition.ts';
 import type { Topic } from './topic/topic.ts';
+import { Transaction } from './transaction/transaction.ts';
 import type { Vhost } from './vhost.ts';
 
 /** An address with what is known of its route. */
@@ -50,6 +59,8 @@ export class Producer implements ProducerDoor {
   /** Where the message being published goes, one of each topic. */
   readonly #partitions: Partition[] = [];
   #closed = false;
+  /** Those that are open. */
+  #transactions: Bag<Transaction>;
   /** Numbers of publishes that asked for a confirm and are to get a refusal. */
   #refused: number[] = [];
   /** Publishes that asked for a confirm, and those confirmed. */
@@ -86,39 +97,71 @@ export class Producer implements ProducerDoor {
   }
 
   publish(address: Address, message: Message, options: number): boolean {
+    const length = this.lengthOf(address, message);
+    const engine = this.#engine;
+    if (engine.blockedBy !== undefined) engine.takeInAlarm(length);
+    const plan = this.prepare(address, message, length);
+    const refused = plan.guarded.length > 0 && plan.refuses(length);
+    const batch = this.enter(address, message, length, refused ? plan.withRoomFor(length) : plan);
+    if (plan.leadsNowhere) this.unroutable(address, message, options);
+    if ((options & CONFIRM) !== 0) this.#confirm(batch, refused);
+    if (engine.blockedBy === undefined && !engine.journal.pressed) return true;
+    engine.pause(this);
+    return false;
+  }
+
+  /** Bytes of a message as it is stored. Throws `message-too-large`, `invalid-argument`. */
+  lengthOf(address: Address, message: Message): number {
     assert(
       !this.#closed && address instanceof Target,
       'publish on a closed producer, or to an address of somebody else',
     );
-    const engine = this.#engine;
     const length = address.template.lengthOf(message);
     if (length > this.#lengthMax)
       throw new CoreError('message-too-large', `${length} bytes; ${this.#lengthMax} are allowed`);
     if (message.groupEnd - message.groupStart > GROUP_BYTES_MAX)
       throw new CoreError('invalid-argument', `a group id has more than ${GROUP_BYTES_MAX} bytes`);
-    if (engine.blockedBy !== undefined) engine.takeInAlarm(length);
-    let plan = address.plan;
-    if (plan === undefined || plan.version !== this.#vhost.router.version) plan = this.#route(address, message);
-    const retain = (message.flags & FLAG_RETAIN) !== 0;
-    if (retain) this.#checkRetain(address, message);
-    if (plan.topics.length > 0) this.#choosePartitions(plan.topics, address, message, length);
+    return length;
+  }
+
+  /** Where a message goes. Throws what makes it refused as a whole; nothing has been done with it then. */
+  prepare(address: Address, message: Message, length: number): Plan {
+    const target = address as Target;
+    let { plan } = target;
+    if (plan === undefined || plan.version !== this.#vhost.router.version) plan = this.#route(target, message);
+    if ((message.flags & FLAG_RETAIN) !== 0) this.#checkRetain(target, message);
+    if (plan.topics.length > 0) this.#choosePartitions(plan.topics, target, message, length);
+    return plan;
+  }
+
+  /** Give a message to everybody in its plan, which was prepared right before. Answers the batch that makes it durable, or 0. */
+  enter(address: Address, message: Message, length: number, plan: Plan): number {
+    const target = address as Target;
     this.#client.published++;
     this.#vhost.counters.published++;
-    address.resolved.published++;
+    target.resolved.published++;
     const { queues, taps } = plan;
-    if (taps.length > 0) this.#tell(taps, address, message);
-    const refused = plan.guarded.length > 0 && plan.refuses(length);
-    if (refused) plan = plan.withRoomFor(length);
-    let batch = 0;
+    if (taps.length > 0) this.#tell(taps, target, message);
     if (message.expiresAtMs !== 0) for (const queue of queues) queue.expires = true;
-    if (plan.topics.length > 0) batch = this.#append(address, message, length);
-    if (queues.length > 0 || retain) batch = Math.max(batch, this.#store(plan, address, message, length));
-    if (queues.length === 0 && taps.length === 0 && plan.topics.length === 0)
-      this.#unroutable(address, message, options);
-    if ((options & CONFIRM) !== 0) this.#confirm(batch, refused);
-    if (engine.blockedBy === undefined && !engine.journal.pressed) return true;
-    engine.pause(this);
-    return false;
+    const retain = (message.flags & FLAG_RETAIN) !== 0;
+    let batch = 0;
+    if (plan.topics.length > 0) batch = this.#append(target, message, length);
+    if (queues.length > 0 || retain) batch = Math.max(batch, this.#store(plan, target, message, length));
+    return batch;
+  }
+
+  /** Several publishes and settlements that take effect together; see the door. */
+  transaction(options: TransactionOptions = {}): Transaction {
+    assert(!this.#closed, 'a transaction on a closed producer');
+    const transaction = new Transaction(this.#client, this, options, () => {
+      this.#transactions = bagRemove(this.#transactions, transaction);
+    });
+    this.#transactions = bagAdd(this.#transactions, transaction);
+    return transaction;
+  }
+
+  transactions(): Transaction[] {
+    return bagItems(this.#transactions);
   }
 
   /** Work the route of an address out again. */
@@ -150,11 +193,12 @@ export class Producer implements ProducerDoor {
     for (let n = 0; n < taps.length; n++) (taps[n] as Tap).deliver(message);
   }
 
-  #unroutable(target: Target, message: Message, options: number): void {
+  /** Nobody takes a message: tell its publisher if that was asked for. */
+  unroutable(address: Address, message: Message, options: number): void {
     this.#vhost.counters.unroutable++;
     if ((options & MANDATORY) === 0) return;
     message.id = this.#engine.bodies.nextId();
-    target.template.complete(message, this.#engine.now());
+    (address as Target).template.complete(message, this.#engine.now());
     this.#handlers.onReturn?.(message, 'unroutable');
   }
 
@@ -310,6 +354,7 @@ export class Producer implements ProducerDoor {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    for (const transaction of this.transactions()) transaction.close();
     this.#engine.forget(this);
     this.#client.leftBy(this);
   }

@@ -38,10 +38,8 @@ export const RECORD = {
   openLog: 32,
   /** from and to (log ids u32), then ranges as in RETURN: entries that went from one entry log to another, with new info. */
   transfer: 33,
-  /** See policy/stored.ts. */
-  policySet: 44,
-  policyDelete: 45,
-  liveRules: 46,
+  /** publishes u32, settled u32: the records of a transaction follow, in the same batch. Ignored by replay. */
+  transaction: 42,
 } as const;
 
 /** Bytes of a MOVE in front of what it has in common with PUBLISH. */

@@ -10,7 +10,6 @@ import type {
 } from './door.ts';
 import { CoreError, type ErrorCode } from './errors.ts';
 import type { Message } from './message.ts';
-import { RETURNS_MAX } from './queue/entry-info.ts';
 import type { Queue } from './queue/queue.ts';
 
 const SLOTS_FIRST = 16;
@@ -74,6 +73,10 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     return this.#source.name;
   }
 
+  get source(): Queue {
+    return this.#source;
+  }
+
   get unsettled(): number {
     return this.#unsettled;
   }
@@ -125,7 +128,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#paused = true;
     if (this.#credit !== Infinity) this.#credit--;
     const id = ++this.deliveryId;
-    this.redeliveries = source.takenInfo & RETURNS_MAX;
+    this.redeliveries = source.redeliveries(position);
     this.#client.delivered++;
     source.vhost.counters.delivered++;
     if (this.#presettled) {
@@ -182,9 +185,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   }
 
   settle(first: number, last: number, op: SettleOp): number {
-    if (last > this.deliveryId || last < 1) {
-      throw new CoreError('unknown-delivery', `number ${last}; the newest delivery is ${this.deliveryId}`);
-    }
+    this.#checkKnown(last);
     if (this.#closed) return 0;
     const wasFull = this.#unsettled >= this.#unsettledMax;
     const before = this.#unsettled;
@@ -200,6 +201,24 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     while (this.#firstId <= this.deliveryId && this.#slots[this.#firstId & mask] === SETTLED) this.#firstId++;
     if (wasFull) this.#wake();
     return before - this.#unsettled;
+  }
+
+  /** How many of the deliveries `first` to `last` are unsettled. Throws `unknown-delivery` as `settle` does. */
+  unsettledIn(first: number, last: number): number {
+    this.#checkKnown(last);
+    if (this.#closed) return 0;
+    let count = 0;
+    for (const id of this.#old.keys()) if (id >= first && id <= last) count++;
+    const mask = this.#slots.length - 1;
+    for (let id = Math.max(first, this.#firstId); id <= last; id++) {
+      if (this.#slots[id & mask] !== SETTLED) count++;
+    }
+    return count;
+  }
+
+  #checkKnown(id: number): void {
+    if (id > this.deliveryId || id < 1)
+      throw new CoreError('unknown-delivery', `number ${id}; the newest delivery is ${this.deliveryId}`);
   }
 
   #settleOld(first: number, last: number, op: SettleOp): void {

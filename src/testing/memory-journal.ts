@@ -45,6 +45,11 @@ export class MemoryJournal implements Journal {
     return this.offset;
   }
 
+  atomically(_bytes: number, write: () => void): number {
+    write();
+    return this.openBatch;
+  }
+
   readonly #commit = (): void => {
     this.#handlers.onSeal();
     this.#scheduled = false;

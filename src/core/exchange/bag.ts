@@ -41,6 +41,13 @@ export function bagHas<B extends object>(bag: Bag<B>, item: B): boolean {
   return bag === item;
 }
 
+/** Everything in the bag, as an array of the caller's own. */
+export function bagItems<B extends object>(bag: Bag<B>): B[] {
+  const items: B[] = [];
+  bagInto(bag, items);
+  return items;
+}
+
 /** Append everything in the bag to `out`. */
 export function bagInto<B extends object>(bag: Bag<B>, out: B[]): void {
   if (bag === undefined) return;

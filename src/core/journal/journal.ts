@@ -68,6 +68,13 @@ export interface Journal {
    */
   append(type: number, length: number): number;
 
+  /**
+   * Have everything that `write` appends in one batch: recovery finds all of it or nothing. Answers the batch. `write` appends
+   * at least one record, and at most `bytes` with the headers of records. When it does otherwise or throws, what it has appended
+   * must not become durable: the journal fails.
+   */
+  atomically(bytes: number, write: () => void): number;
+
   /** Find a body in memory: true fills `into`. False: it is on disk, use `load`. */
   locate(segment: number, offset: number, into: Located): boolean;
   /**

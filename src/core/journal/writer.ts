@@ -95,6 +95,8 @@ export class LogWriter {
   readonly #sealed: SealedBatch[] = [];
   #sealedBytes = 0;
   #sealing = false;
+  /** The open batch must take everything that comes. */
+  #atomic = false;
   #scheduled = false;
   #committing = false;
   #wasPressed = false;
@@ -153,13 +155,35 @@ export class LogWriter {
     assert(!this.#closed, 'append after close');
     assert(type >= 1 && type <= 255 && Number.isInteger(type), `record type ${type}`);
     assert(length >= 0 && length < 2 ** 31 && Number.isInteger(length), `record length ${length}`);
+    assert(!this.#atomic, `a record of ${length} bytes does not fit into what has to be one batch`);
+    this.#makeRoom(RECORD_HEADER_BYTES + length);
+    return this.append(type, length);
+  }
+
+  /** Start the next batch, with room for `recordBytes`. */
+  #makeRoom(recordBytes: number): void {
     if (this.#count > 0) this.#sealOpen();
     // Records appended by `onSeal` may have opened a batch with room.
-    if (this.#limit === 0 || this.#at + RECORD_HEADER_BYTES + length > this.#limit) {
-      if (this.#count > 0) this.#closeBatch();
-      this.#openFor(RECORD_HEADER_BYTES + length);
+    if (this.#limit !== 0 && this.#at + recordBytes <= this.#limit) return;
+    if (this.#count > 0) this.#closeBatch();
+    this.#openFor(recordBytes);
+  }
+
+  atomically(bytes: number, write: () => void): number {
+    if (this.#failed !== undefined) throw this.#failed;
+    assert(!this.#atomic && !this.#closed, 'one inside another, or after close');
+    if (this.#at + bytes > this.#limit) this.#makeRoom(bytes);
+    this.#atomic = true;
+    try {
+      write();
+      assert(this.#count > 0, 'nothing was appended');
+    } catch (error) {
+      this.#fail(error as Error);
+      throw error;
+    } finally {
+      this.#atomic = false;
     }
-    return this.append(type, length);
+    return this.openBatch;
   }
 
   /** Open a batch with room for `recordBytes`. Decides segment and chunk, so that each record's place is known when appended. */
@@ -274,7 +298,7 @@ export class LogWriter {
 
   /** Commit batch after batch until nothing is left. What is appended meanwhile forms the next batch. */
   async #commitAll(): Promise<void> {
-    for (;;) {
+    while (this.#failed === undefined) {
       if (this.#sealed.length === 0 && this.#count > 0) this.#sealOpen();
       const batch = this.#sealed[0];
       if (batch === undefined) break;

@@ -3,35 +3,37 @@ import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
 import type { QueueRules } from './rules.ts';
 
-/** Messages given up because one came: the rest of a bound that was made narrower has its turns. */
-const TRIMMED_AT_ONCE_MAX = 64;
-
-/** Whether rules ask for a bound. */
-export function isBounded({ maxLength, maxLengthBytes }: QueueRules): boolean {
-  return Math.min(maxLength, maxLengthBytes) < Number.POSITIVE_INFINITY;
+/** Messages that are about to come to a queue. */
+export interface Claim {
+  messages: number;
+  bytes: number;
 }
 
-/** What `maxLength`, `maxLengthBytes` and `overflow` of the queue's rules do, as long as it has one of the first two. */
+const NOTHING: Claim = { messages: 0, bytes: 0 };
+
 export class Bound {
   readonly #queue: Queue;
+  readonly #rules: QueueRules;
   /** Bytes of the ready messages, as stored. */
-  #readyBytes: number;
+  #readyBytes = 0;
 
-  /** @param readyBytes of what is ready now */
-  constructor(queue: Queue, readyBytes: number) {
+  /** The bound of a queue, if its rules ask for one. */
+  static of(queue: Queue): Bound | undefined {
+    const { maxLength, maxLengthBytes } = queue.rules;
+    return Math.min(maxLength, maxLengthBytes) === Number.POSITIVE_INFINITY ? undefined : new Bound(queue);
+  }
+
+  private constructor(queue: Queue) {
     this.#queue = queue;
-    this.#readyBytes = readyBytes;
+    this.#rules = queue.rules;
   }
 
-  get #rules(): QueueRules {
-    return this.#queue.rules;
-  }
-
-  /** Publishers are to know that a message of `length` bytes has no room. */
-  refuses(length: number): boolean {
+  /** Publishers are to know that a message of `length` bytes has no room. @param coming what comes in before it */
+  refuses(length: number, coming: Claim = NOTHING): boolean {
     const { overflow, maxLength, maxLengthBytes } = this.#rules;
     if (overflow === 'drop-head') return false;
-    return this.#queue.ready >= maxLength || this.#readyBytes + length > maxLengthBytes;
+    const { messages, bytes } = coming;
+    return this.#queue.ready + messages >= maxLength || this.#readyBytes + bytes + length > maxLengthBytes;
   }
 
   /** What is refused comes in all the same, to be handed on to the dead letter exchange. */
@@ -43,7 +45,7 @@ export class Bound {
   came(position: number, length: number): void {
     this.#readyBytes += length;
     if (!this.handsOn) {
-      this.#trimNow();
+      this.dropHead();
     } else if (this.#exceeded) {
       this.#readyBytes -= length;
       this.#queue.giveUpLast(position, 'maxlen');
@@ -53,7 +55,7 @@ export class Bound {
   /** A message is ready again. */
   cameBack(length: number): void {
     this.#readyBytes += length;
-    this.#trimNow();
+    this.dropHead();
   }
 
   /** A message is ready no more. */
@@ -66,23 +68,16 @@ export class Bound {
     this.#readyBytes = 0;
   }
 
-  /** The oldest of the lowest priority go, where that is the rule: `budget` messages at most. Answers true when there are
-   *  more. */
-  trim(budget: number): boolean {
+  /** The oldest of the lowest priority go, where that is the rule. */
+  dropHead(): void {
     const queue = this.#queue;
-    if (this.#rules.overflow !== 'drop-head') return false;
-    for (let left = budget; this.#exceeded && queue.ready > 0; left--) {
-      if (left === 0) return true;
+    if (this.#rules.overflow !== 'drop-head') return;
+    while (this.#exceeded && queue.ready > 0) {
       const lane = queue.lanes.lowest() as Lane;
       const position = lane.oldest();
       queue.pass(lane, position);
       queue.giveUp(lane.offset + position, 'maxlen');
     }
-    return false;
-  }
-
-  #trimNow(): void {
-    if (this.trim(TRIMMED_AT_ONCE_MAX)) this.#queue.engine.wake(this.#queue);
   }
 
   get #exceeded(): boolean {

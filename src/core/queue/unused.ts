@@ -1,5 +1,4 @@
 /** A queue that goes when nobody has used it for a while: no consumer, and nobody declared it again. */
-import type { Timer } from '../clock.ts';
 import type { Queue } from './queue.ts';
 
 /** Longer than timers take: the rest is waited for afterwards. */
@@ -7,40 +6,35 @@ const SLEEP_MS_MAX = 2 ** 30;
 
 export class UnusedTimer {
   readonly #queue: Queue;
+  readonly #expiresMs: number;
   /** Monotonic: a wall clock that jumps must not delete a queue. */
   #usedAtMs = 0;
-  #timer: Timer | undefined;
+  #waiting = false;
 
-  constructor(queue: Queue) {
+  constructor(queue: Queue, expiresMs: number) {
     this.#queue = queue;
+    this.#expiresMs = expiresMs;
   }
 
   /** The queue is being used, or has just been. */
   used(): void {
     this.#usedAtMs = this.#queue.engine.clock.monotonic();
-    if (this.#timer === undefined) this.#wait(this.#queue.rules.expiresMs);
-  }
-
-  /** Another time holds, or none: it begins now. */
-  changed(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.used();
+    if (!this.#waiting) this.#wait(this.#expiresMs);
   }
 
   #wait(ms: number): void {
-    if (ms === Number.POSITIVE_INFINITY) return;
-    this.#timer = this.#queue.engine.clock.after(Math.min(ms, SLEEP_MS_MAX), () => {
-      this.#timer = undefined;
+    this.#waiting = true;
+    this.#queue.engine.clock.after(Math.min(ms, SLEEP_MS_MAX), () => {
+      this.#waiting = false;
       this.#look();
     });
   }
 
   #look(): void {
-    const { engine, vhost, consumers, deleted, rules } = this.#queue;
+    const { engine, vhost, consumers, deleted } = this.#queue;
     // With consumers it is used; the end of the last one is when waiting begins again.
     if (deleted || engine.closed || engine.failure !== undefined || consumers.count > 0) return;
-    const leftMs = this.#usedAtMs + rules.expiresMs - engine.clock.monotonic();
+    const leftMs = this.#usedAtMs + this.#expiresMs - engine.clock.monotonic();
     if (leftMs > 0) this.#wait(leftMs);
     else vhost.deleteQueue(this.#queue);
   }

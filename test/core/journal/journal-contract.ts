@@ -53,6 +53,51 @@ export function journalContract(test: typeof t, makeDisk: () => { disk: Disk; ag
     await after.journal.close();
   });
 
+  test.test('what has to be in one batch is, wherever the open batch stands and however large it is', async (t) => {
+    const { disk, again } = makeDisk();
+    const before = await open(disk);
+    let id = 0;
+    for (const size of [10, 900, 3000, 2 * SMALL.batchBytesMax, 2 * SMALL.segmentBytes]) {
+      before.publish(++id, 700);
+      const first = before.log.length;
+      const batch = before.journal.atomically(size + 4 * 200, () => {
+        for (let n = 0; n < 4; n++) before.publish(++id, 4 + Math.floor(size / 4));
+      });
+      for (const { batch: is } of before.log.slice(first)) t.equal(is, batch);
+      before.publish(++id, 10);
+    }
+    await before.settled();
+    await before.verify();
+    await before.journal.close();
+    const after = await open(again());
+    t.strictSame([...after.live], [...before.live]);
+    await after.journal.close();
+  });
+
+  test.test(
+    'more than was said, or an error on the way: the journal fails, and none of it is there again',
+    async (t) => {
+      for (const mistake of ['more', 'error'] as const) {
+        const { disk, again } = makeDisk();
+        const before = await open(disk);
+        before.publish(1, 100);
+        await before.settled();
+        t.throws(() =>
+          before.journal.atomically(1000, () => {
+            before.publish(2, 500);
+            if (mistake === 'error') throw new Error('half way');
+            for (let id = 3; id < 200; id++) before.publish(id, 500);
+          }),
+        );
+        t.throws(() => before.publish(500, 100), { code: 'journal-failed' });
+        await t.rejects(before.journal.close(), { code: 'journal-failed' });
+        const after = await open(again());
+        t.strictSame([...after.live.keys()], [1]);
+        await after.journal.close();
+      }
+    },
+  );
+
   test.test('records larger than a batch and than a segment', async (t) => {
     const { disk, again } = makeDisk();
     const before = await open(disk);

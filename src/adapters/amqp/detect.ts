@@ -6,8 +6,8 @@
  * To anything else we answer the header of what we speak and close, as all versions ask for (0-9-1: 4.2.2; 1.0: 2.2).
  */
 import type { Clock, Timer } from '../../core/index.ts';
+import { copyBytes } from '../bytes.ts';
 import type { Connection, ConnectionHandlers } from '../connection.ts';
-import { copyBytes } from './v091/codec.ts';
 
 export type AmqpVersion = '0-9-1';
 

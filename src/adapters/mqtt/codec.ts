@@ -248,17 +248,6 @@ export function writeLength(bytes: Buffer, at: number, length: number): number {
   return at;
 }
 
-/**
- * Copy a range: short ones byte by byte, which costs less than the typed-array call for less than about 200 bytes.
- */
-export function copyBytes(from: Buffer, start: number, end: number, to: Buffer, at: number): void {
-  if (end - start > 200) {
-    from.copy(to, at, start, end);
-    return;
-  }
-  while (start < end) to[at++] = from[start++] as number;
-}
-
 /** Reads the fields of one packet in turn; every read is checked against the packet's end. */
 export class Fields {
   readonly #bytes: Buffer;

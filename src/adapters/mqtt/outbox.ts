@@ -5,8 +5,9 @@
  * Ranges that follow each other in one buffer are joined into a run and sent as one; long runs are not even copied.
  */
 import type { Message } from '../../core/index.ts';
+import { copyBytes } from '../bytes.ts';
 import type { Connection } from '../connection.ts';
-import { copyBytes, lengthBytes, REMAINING_LENGTH_MAX, TYPE, writeLength } from './codec.ts';
+import { lengthBytes, REMAINING_LENGTH_MAX, TYPE, writeLength } from './codec.ts';
 import type { TopicRange } from './message.ts';
 
 const NONE: Buffer = Buffer.alloc(0);

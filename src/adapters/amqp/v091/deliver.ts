@@ -2,10 +2,11 @@
  * Messages on their way out: method, content header and body frames, written in one go into the connection's slab. The
  * property bytes are copied as the publisher sent them.
  */
+
 import { FLAG_DIED, type Message } from '../../../core/index.ts';
+import { copyBytes } from '../../bytes.ts';
 import type { Connection } from '../../connection.ts';
 import {
-  copyBytes,
   FRAME_BODY,
   FRAME_END,
   FRAME_EXTRA_BYTES,

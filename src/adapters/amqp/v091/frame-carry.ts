@@ -1,5 +1,6 @@
 /** The beginning of a frame whose rest has not arrived. Only frames that a chunk boundary cuts are copied here. */
-import { copyBytes, FRAME_EXTRA_BYTES, FRAME_HEAD_BYTES, readU32 } from './codec.ts';
+import { copyBytes } from '../../bytes.ts';
+import { FRAME_EXTRA_BYTES, FRAME_HEAD_BYTES, readU32 } from './codec.ts';
 
 const FIRST_BYTES = 512;
 

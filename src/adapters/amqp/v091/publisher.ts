@@ -2,6 +2,7 @@
  * Publishing on one channel: basic.publish with its content, publisher confirms, returns. The usual publish, whose three
  * frames lie in one chunk, goes from the socket's buffer to the core without a copy or an object of its own.
  */
+
 import { isUtf8 } from 'node:buffer';
 import {
   type Address,
@@ -14,10 +15,10 @@ import {
   type ProducerHandlers,
   RoutingKey,
 } from '../../../core/index.ts';
+import { copyBytes } from '../../bytes.ts';
 import { InternTable } from '../../intern.ts';
 import {
   CONTENT_HEADER_BYTES,
-  copyBytes,
   encodeMethod,
   FRAME_BODY,
   FRAME_END,

@@ -40,14 +40,14 @@ const names = positionals.length > 0 ? positionals : ['transient', 'persistent',
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Messages per second through `queues` queues each bound to one exchange. */
+/** Messages per second, and CPU of the process in ns for each, through `queues` queues each bound to one exchange. */
 async function measure(
   broker: Broker,
   durable: boolean,
   queues: number,
   taps: number,
   args: Arguments,
-): Promise<number> {
+): Promise<{ rate: number; cpuNs: number }> {
   const client = broker.client('/', { user: 'bench', clientId: 'client', protocol: 'bench', peer: '' }, {});
   let settled = 0;
   let confirmed = 0;
@@ -91,6 +91,7 @@ async function measure(
   message.bodyEnd = message.bytes.length;
   const fan = queues + taps;
   let published = 0;
+  const cpu = process.cpuUsage();
   const start = performance.now();
   const until = start + Number(values.seconds) * 1000;
   while (performance.now() < until) {
@@ -101,8 +102,9 @@ async function measure(
   }
   while (settled < published * fan || confirmed < published) await turn();
   const rate = (published * fan * 1000) / (performance.now() - start);
+  const { user, system } = process.cpuUsage(cpu);
   client.close();
-  return rate;
+  return { rate, cpuNs: ((user + system) * 1000) / (published * fan) };
 }
 
 for (const name of names) {
@@ -116,8 +118,9 @@ for (const name of names) {
   broker.registerFormat({ id: 1, name: 'bench', toHub: () => hub });
   const queues = name === 'fanout' ? 50 : name === 'tap' ? 0 : 1;
   const args: Arguments = name === 'filter' ? { 'x-filter': 'weight > 2500' } : {};
-  const rate = await measure(broker, durable, queues, name === 'tap' ? 50 : 0, args);
-  console.log(`${name.padEnd(12)} ${(rate / 1e6).toFixed(2)} M deliveries/s of ${PAYLOAD_BYTES} B`);
+  const { rate, cpuNs } = await measure(broker, durable, queues, name === 'tap' ? 50 : 0, args);
+  const figures = `${(rate / 1e6).toFixed(2)} M deliveries/s of ${PAYLOAD_BYTES} B, ${cpuNs.toFixed(0)} ns of CPU each`;
+  console.log(`${name.padEnd(12)} ${figures}`);
   await close();
   rmSync(folder, { recursive: true });
 }

@@ -40,6 +40,10 @@ export const RECORD = {
   transfer: 33,
   /** publishes u32, settled u32: the records of a transaction follow, in the same batch. Ignored by replay. */
   transaction: 42,
+  /** See policy/stored.ts. */
+  policySet: 44,
+  policyDelete: 45,
+  liveRules: 46,
 } as const;
 
 /** Bytes of a MOVE in front of what it has in common with PUBLISH. */

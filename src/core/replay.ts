@@ -3,6 +3,7 @@ import { strict as assert } from 'node:assert';
 import { readU16, readU32 } from './bytes.ts';
 import type { Engine } from './engine.ts';
 import { RoutingKey } from './message.ts';
+import { addStoredPolicy, removeStoredPolicy, setStoredLiveRules } from './policy/stored.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import { MOVE_HEAD_BYTES, PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBinding, unzigzag } from './records.ts';
 import { addStoredExchange, addStoredLog, addStoredQueue, bindStored } from './state.ts';
@@ -169,6 +170,15 @@ export class Replay {
         exchange?.forget(new RoutingKey(from.text(), separator));
         return;
       }
+      case RECORD.policySet:
+        addStoredPolicy(topology, from);
+        break;
+      case RECORD.policyDelete:
+        removeStoredPolicy(topology, from);
+        break;
+      case RECORD.liveRules:
+        setStoredLiveRules(topology, from);
+        break;
       default:
         assert.fail(`a record of type ${type} in the journal`);
     }

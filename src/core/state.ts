@@ -13,6 +13,8 @@ import type { RetainedEntry } from './exchange/retained.ts';
 import type { Exchange, RetainedValue } from './exchange-entity.ts';
 import { bindingFilter, NO_FILTER_LIMITS } from './filter/binding.ts';
 import { RoutingKey as Key } from './message.ts';
+import type { Policy } from './policy/policies.ts';
+import { addStoredPolicy, setStoredLiveRules, writeLiveRules, writePolicy } from './policy/stored.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
 import {
@@ -39,16 +41,27 @@ const MAGIC = 0x53514d4a;
 const VERSION = 1;
 const BLOCK_BYTES = 64 * 1024;
 
-/** Kinds of objects in the blocks, in the order in which they are written. */
-const OBJECT = { counters: 0, vhost: 1, exchange: 2, queue: 3, binding: 4, retained: 5, entryLog: 6 } as const;
+/** Kinds of objects in the blocks. What others refer to is written before them. */
+const OBJECT = {
+  counters: 0,
+  vhost: 1,
+  exchange: 2,
+  queue: 3,
+  binding: 4,
+  retained: 5,
+  entryLog: 6,
+  policy: 16,
+  liveRules: 17,
+} as const;
 
 /**
  * The objects at one moment, to be encoded at leisure: none of them changes what is written of it afterwards. Only virtual
- * hosts, exchanges and topics are copied; of the others there may be millions. `end` must be run.
+ * hosts, policies, exchanges and topics are copied; of the others there may be millions. `end` must be run.
  */
 export class StateMoment {
   readonly #lastId: number;
   readonly #vhosts: readonly Vhost[];
+  readonly #policies: (readonly [Vhost, Policy])[] = [];
   readonly #exchanges: (readonly [Vhost, Exchange])[] = [];
   readonly #queues: Moment<Queue>;
   readonly #topics: TopicsMoment;
@@ -63,6 +76,7 @@ export class StateMoment {
     this.#topics = new TopicsMoment(topology.topics);
     this.#logs = topology.loggedLogs.moment();
     for (const vhost of this.#vhosts) {
+      for (const policy of vhost.policies.all()) this.#policies.push([vhost, policy]);
       this.#bindings.push(vhost.router.roster.moment());
       for (const exchange of vhost.router.exchanges()) {
         if (!exchange.logged) continue;
@@ -77,6 +91,7 @@ export class StateMoment {
   *encode(out: TlvWriter): Generator<void, void, undefined> {
     out.u8(OBJECT.counters).f64(this.#lastId);
     for (const vhost of this.#vhosts) yield void out.u8(OBJECT.vhost).u32(vhost.id).text(vhost.name);
+    for (const [vhost, policy] of this.#policies) yield writePolicy(out.u8(OBJECT.policy), vhost.id, policy);
     for (const [vhost, exchange] of this.#exchanges) {
       if (exchange.predeclared) continue;
       yield writeExchange(out.u8(OBJECT.exchange), exchange.id, vhost.id, exchange.name, exchange.settings);
@@ -85,6 +100,7 @@ export class StateMoment {
       out.u8(OBJECT.queue).u32(queue.base.ring.row);
       yield writeQueue(out, queue.id, queue.vhost.id, queue.name, queue.settings);
     }
+    yield* this.#encodeLiveRules(out);
     yield* this.#topics.encode(out);
     for (const log of this.#logs) {
       out.u8(OBJECT.entryLog).u32(log.ring.row);
@@ -96,6 +112,16 @@ export class StateMoment {
         yield survives(binding) ? writeBinding(out.u8(OBJECT.binding), binding) : undefined;
     }
     for (const [exchange, retained] of this.#retained) yield* encodeRetained(exchange, retained, out);
+  }
+
+  /** As they are now, perhaps later than the moment: the log has what changed since, and replay sets the same again. */
+  *#encodeLiveRules(out: TlvWriter): Generator<void, void, undefined> {
+    for (const vhost of this.#vhosts) {
+      for (const [queue, table] of vhost.policies.live) {
+        if (queue.logged) writeLiveRules(out.u8(OBJECT.liveRules), queue, table);
+        yield;
+      }
+    }
   }
 
   /** It was read, or will not be. */
@@ -219,6 +245,12 @@ function readObject(topology: Topology, from: TlvReader): void {
       break;
     case OBJECT.entryLog:
       addStoredLog(topology, from, from.u32());
+      break;
+    case OBJECT.policy:
+      addStoredPolicy(topology, from);
+      break;
+    case OBJECT.liveRules:
+      setStoredLiveRules(topology, from);
       break;
     case OBJECT.binding:
       bindStored(topology, from);

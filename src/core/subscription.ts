@@ -10,6 +10,7 @@ import type {
 } from './door.ts';
 import { CoreError, type ErrorCode } from './errors.ts';
 import type { Message } from './message.ts';
+import { RETURNS_MAX } from './queue/entry-info.ts';
 import type { Queue } from './queue/queue.ts';
 
 const SLOTS_FIRST = 16;
@@ -128,7 +129,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#paused = true;
     if (this.#credit !== Infinity) this.#credit--;
     const id = ++this.deliveryId;
-    this.redeliveries = source.redeliveries(position);
+    this.redeliveries = source.takenInfo & RETURNS_MAX;
     this.#client.delivered++;
     source.vhost.counters.delivered++;
     if (this.#presettled) {

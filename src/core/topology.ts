@@ -151,6 +151,7 @@ export class Topology {
   removeQueue(vhost: Vhost, queue: Queue): Binding[] {
     vhost.queues.delete(queue.name);
     this.queuesById.delete(queue.id);
+    vhost.policies.live.delete(queue);
     if (queue.logged) this.loggedQueues.remove(queue);
     for (const lane of queue.lanes.all) {
       if (this.#entryLogs.delete(lane.id) && queue.logged) this.loggedLogs.remove(lane);

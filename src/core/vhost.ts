@@ -10,6 +10,7 @@ import { Router, type Binding as RouterBinding, type Destination as RouterDestin
 import type { Exchange } from './exchange-entity.ts';
 import { bindingFilter } from './filter/binding.ts';
 import type { Pattern } from './message.ts';
+import { Policies } from './policy/policies.ts';
 import type { Lane } from './queue/lane.ts';
 import type { Queue } from './queue/queue.ts';
 import { RECORD, writeBinding, writeExchange, writeLog, writeQueue } from './records.ts';
@@ -33,6 +34,7 @@ export class Vhost {
   readonly queues = new Map<string, Queue>();
   /** No topic has the name of a queue. */
   readonly topics = new Map<string, Topic>();
+  readonly policies = new Policies();
   readonly clients = new Set<Client>();
   readonly counters = { published: 0, unroutable: 0, delivered: 0, completed: 0, dropped: 0 };
 
@@ -88,6 +90,7 @@ export class Vhost {
   declareQueue(name: string, settings: QueueSettings, owner: Client | undefined): Queue {
     const id = this.topology.nextId();
     const queue = this.topology.addQueue(this, id, name, settings, undefined, settings.exclusive ? owner : undefined);
+    queue.applyRules(this.policies.effectiveFor(queue));
     if (queue.logged) {
       writeQueue(record.reset(), id, this.id, name, settings);
       this.#log(RECORD.queueDeclare);

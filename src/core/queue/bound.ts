@@ -11,21 +11,28 @@ export interface Claim {
 
 const NOTHING: Claim = { messages: 0, bytes: 0 };
 
+/** Messages given up because one came: the rest of a bound that was made narrower has its turns. */
+const TRIMMED_AT_ONCE_MAX = 64;
+
+/** Whether rules ask for a bound. */
+export function isBounded({ maxLength, maxLengthBytes }: QueueRules): boolean {
+  return Math.min(maxLength, maxLengthBytes) < Number.POSITIVE_INFINITY;
+}
+
+/** What `maxLength`, `maxLengthBytes` and `overflow` of the queue's rules do, as long as it has one of the first two. */
 export class Bound {
   readonly #queue: Queue;
-  readonly #rules: QueueRules;
   /** Bytes of the ready messages, as stored. */
-  #readyBytes = 0;
+  #readyBytes: number;
 
-  /** The bound of a queue, if its rules ask for one. */
-  static of(queue: Queue): Bound | undefined {
-    const { maxLength, maxLengthBytes } = queue.rules;
-    return Math.min(maxLength, maxLengthBytes) === Number.POSITIVE_INFINITY ? undefined : new Bound(queue);
+  /** @param readyBytes of what is ready now */
+  constructor(queue: Queue, readyBytes: number) {
+    this.#queue = queue;
+    this.#readyBytes = readyBytes;
   }
 
-  private constructor(queue: Queue) {
-    this.#queue = queue;
-    this.#rules = queue.rules;
+  get #rules(): QueueRules {
+    return this.#queue.rules;
   }
 
   /** Publishers are to know that a message of `length` bytes has no room. @param coming what comes in before it */
@@ -45,7 +52,7 @@ export class Bound {
   came(position: number, length: number): void {
     this.#readyBytes += length;
     if (!this.handsOn) {
-      this.dropHead();
+      this.#trimNow();
     } else if (this.#exceeded) {
       this.#readyBytes -= length;
       this.#queue.giveUpLast(position, 'maxlen');
@@ -55,7 +62,7 @@ export class Bound {
   /** A message is ready again. */
   cameBack(length: number): void {
     this.#readyBytes += length;
-    this.dropHead();
+    this.#trimNow();
   }
 
   /** A message is ready no more. */
@@ -68,16 +75,23 @@ export class Bound {
     this.#readyBytes = 0;
   }
 
-  /** The oldest of the lowest priority go, where that is the rule. */
-  dropHead(): void {
+  /** The oldest of the lowest priority go, where that is the rule: `budget` messages at most. Answers true when there are
+   *  more. */
+  trim(budget: number): boolean {
     const queue = this.#queue;
-    if (this.#rules.overflow !== 'drop-head') return;
-    while (this.#exceeded && queue.ready > 0) {
+    if (this.#rules.overflow !== 'drop-head') return false;
+    for (let left = budget; this.#exceeded && queue.ready > 0; left--) {
+      if (left === 0) return true;
       const lane = queue.lanes.lowest() as Lane;
       const position = lane.oldest();
       queue.pass(lane, position);
       queue.giveUp(lane.offset + position, 'maxlen');
     }
+    return false;
+  }
+
+  #trimNow(): void {
+    if (this.trim(TRIMMED_AT_ONCE_MAX)) this.#queue.engine.wake(this.#queue);
   }
 
   get #exceeded(): boolean {

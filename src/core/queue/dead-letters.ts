@@ -23,6 +23,8 @@ const LOAD_BYTES_MAX = 1024 * 1024;
 const RETRY_MS = 5_000;
 /** Given-up entries in front of the list before it is moved together. */
 const TRIM_ENTRIES = 1024;
+/** Messages on their way at which a queue that is being emptied waits for them. */
+const CROWDED_ENTRIES = 65_536;
 
 /** All messages on their way are looked at through this one view, one at a time. */
 const view = new Message();
@@ -30,9 +32,9 @@ const view = new Message();
 export class DeadLetters implements Dispatched {
   awake = false;
   readonly #queue: Queue;
-  readonly #rule: DeadLetterRule;
-  readonly #exchange: Buffer;
-  readonly #key: RoutingKey | undefined;
+  #rule: DeadLetterRule | undefined;
+  #exchange: Buffer = Buffer.alloc(0);
+  #key: RoutingKey | undefined;
   /** Positions, from `#head` on. */
   readonly #waiting: number[] = [];
   #head = 0;
@@ -43,16 +45,27 @@ export class DeadLetters implements Dispatched {
   #retrying = false;
   #loading = false;
 
-  constructor(queue: Queue, rule: DeadLetterRule) {
+  constructor(queue: Queue) {
     this.#queue = queue;
+  }
+
+  /** Go by the queue's rule as it is now. Without one what is on its way is deleted. */
+  ruleChanged(): void {
+    const rule = this.#queue.rules.deadLetter;
     this.#rule = rule;
-    this.#exchange = Buffer.from(rule.exchange);
-    this.#key = rule.key === undefined ? undefined : new RoutingKey(rule.key, 0x2e);
+    this.#exchange = Buffer.from(rule?.exchange ?? '');
+    this.#key = rule?.key === undefined ? undefined : new RoutingKey(rule.key, 0x2e);
+    this.#retryHeld();
   }
 
   /** Messages on their way. */
   get count(): number {
     return this.#waiting.length - this.#head + this.#held.length;
+  }
+
+  /** There are so many that no more should be added just to make the queue shorter. It is woken when there are fewer. */
+  get crowded(): boolean {
+    return this.count >= CROWDED_ENTRIES;
   }
 
   /** The queue has given up a message; its reason is in the entry's info. */
@@ -95,6 +108,7 @@ export class DeadLetters implements Dispatched {
   }
 
   #next(): void {
+    if (this.count === CROWDED_ENTRIES) this.#queue.engine.wake(this.#queue);
     this.#head++;
     // Moving the rest down costs as much as it is long: at most as much as was taken from in front of it.
     const { length } = this.#waiting;
@@ -109,13 +123,18 @@ export class DeadLetters implements Dispatched {
   #send(position: number, bytes: Buffer, start: number, end: number): void {
     const queue = this.#queue;
     const { engine, vhost } = queue;
+    const rule = this.#rule;
+    if (rule === undefined) {
+      queue.dropGivenUp(position);
+      return;
+    }
     readStored(view, bytes, start, end);
     view.id = engine.bodies.nextId();
-    const exchange = vhost.router.get(this.#rule.exchange);
+    const exchange = vhost.router.get(rule.exchange);
     const key = this.#key ?? new RoutingKey(keyText(view), view.separator);
     const plan = exchange === undefined ? undefined : this.#planFor(exchange, key);
     if (plan === undefined) {
-      this.#unwanted(position);
+      this.#unwanted(position, rule);
       return;
     }
     const ttlMs = view.expiresAtMs === 0 ? undefined : (hubOf(engine.formats, view).ttlMs ?? undefined);
@@ -124,8 +143,8 @@ export class DeadLetters implements Dispatched {
       const isFull = target.bound !== undefined && !target.bound.handsOn && target.bound.refuses(end - start);
       return !isFull && !isCycle(history, target.name);
     };
-    if (this.#rule.strategy === 'at-least-once' && plan.queues.some((target) => target.bound?.refuses(end - start))) {
-      this.#unwanted(position);
+    if (rule.strategy === 'at-least-once' && plan.queues.some((target) => target.bound?.refuses(end - start))) {
+      this.#unwanted(position, rule);
       return;
     }
     const logged = plan.logged.filter(isOpen);
@@ -156,8 +175,8 @@ export class DeadLetters implements Dispatched {
   }
 
   /** There is no such exchange, or it leads nowhere. */
-  #unwanted(position: number): void {
-    if (this.#rule.strategy === 'at-most-once') {
+  #unwanted(position: number, { strategy }: DeadLetterRule): void {
+    if (strategy === 'at-most-once') {
       this.#queue.dropGivenUp(position);
       return;
     }
@@ -168,10 +187,14 @@ export class DeadLetters implements Dispatched {
     const { engine } = this.#queue;
     engine.clock.after(engine.limits.deadLetterRetryMs, () => {
       this.#retrying = false;
-      const held = this.#held;
-      this.#held = [];
-      for (const one of held) this.add(one);
+      this.#retryHeld();
     });
+  }
+
+  #retryHeld(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const one of held) this.add(one);
   }
 
   // ---- Reading back -----------------------------------------------------------------------------------------------

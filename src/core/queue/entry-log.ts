@@ -3,7 +3,7 @@
  * them are still to be written. A plain queue has one entry log, of the queue's own number; a queue with several priority
  * levels has one for each level it has used. Records name entry logs, so replay needs to know nothing of levels.
  */
-import { TRANSIENT_BODY } from '../bodies.ts';
+import { type Bodies, TRANSIENT_BODY } from '../bodies.ts';
 import type { AwaitsBatches } from '../engine.ts';
 import type { LogKind } from '../records.ts';
 import type { Rostered } from '../roster.ts';
@@ -18,6 +18,9 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
   /** Names it in records. */
   readonly id: number;
   readonly ring: EntryRing;
+  /** It and what it holds survive a restart, but for messages that were not logged. */
+  readonly logged: boolean;
+  readonly #bodies: Bodies;
   readonly kind: LogKind;
   /** What tells it from others of its kind in the queue. */
   readonly value: number;
@@ -32,6 +35,8 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
     this.queue = queue;
     this.id = id;
     this.ring = ring;
+    this.logged = queue.logged;
+    this.#bodies = queue.engine.bodies;
     this.kind = kind;
     this.value = value;
     this.#settlements = new Settlements(queue.engine, id);
@@ -98,19 +103,19 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
 
   /** Bytes of the message at a position, as stored. */
   lengthOf(position: number): number {
-    return this.queue.engine.bodies.table(this.ring.info(position)).length(this.ring.body(position));
+    return this.#bodies.table(this.ring.info(position)).length(this.ring.body(position));
   }
 
   /** Take an entry out. @param isLogged the journal knows of it already. Answers the bytes it had. */
   takeOut(position: number, isLogged: boolean): number {
     const { ring } = this;
-    const { bodies } = this.queue.engine;
+    const bodies = this.#bodies;
     const row = ring.body(position);
     const info = ring.info(position);
     const length = bodies.table(info).length(row);
     ring.settle(position);
     bodies.release(row, info);
-    if (!isLogged && this.queue.logged && (info & TRANSIENT_BODY) === 0) {
+    if (!isLogged && this.logged && (info & TRANSIENT_BODY) === 0) {
       this.#collecting();
       this.#settlements.done(position);
     }
@@ -120,7 +125,7 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
   /** Log that an entry stays, with the info it has. */
   logInfo(position: number): void {
     const info = this.ring.info(position);
-    if (!this.queue.logged || (info & TRANSIENT_BODY) !== 0) return;
+    if (!this.logged || (info & TRANSIENT_BODY) !== 0) return;
     this.#collecting();
     this.#settlements.returned(position, info & ~HELD);
   }

@@ -3,16 +3,14 @@ import type { Queue } from './queue.ts';
 
 export class Expiry {
   readonly #queue: Queue;
-  readonly #ttlMs: number;
   /** Nothing expires before this time, as far as is known. */
   #nextMs = 0;
 
   constructor(queue: Queue) {
     this.#queue = queue;
-    this.#ttlMs = queue.rules.messageTtlMs;
   }
 
-  /** Another message is the next one to be handed out. */
+  /** Another message is the next one to be handed out, or other rules hold. */
   changed(): void {
     this.#nextMs = 0;
   }
@@ -29,7 +27,7 @@ export class Expiry {
   /** When the message in the engine's view expires here; Infinity = never. */
   #timeInView(): number {
     const { expiresAtMs, enteredAtMs } = this.#queue.engine.view;
-    const here = enteredAtMs + this.#ttlMs;
+    const here = enteredAtMs + this.#queue.rules.messageTtlMs;
     return expiresAtMs === 0 ? here : Math.min(expiresAtMs, here);
   }
 
@@ -45,7 +43,7 @@ export class Expiry {
         for (let position = lane.next(); position >= 0; position = lane.next()) {
           if (left-- === 0) return true;
           // Not in memory: this queue is woken when it is.
-          if (!queue.show(lane.offset + position)) return false;
+          if (!queue.show(lane, position)) return false;
           const expiresAtMs = this.#timeInView();
           if (now < expiresAtMs) {
             nextMs = Math.min(nextMs, expiresAtMs);

@@ -5,7 +5,7 @@
  */
 
 import type { EntryRing } from '../slab/entry-ring.ts';
-import { GIVEN_UP_MASK } from './entry-info.ts';
+import { GIVEN_UP_MASK, HELD } from './entry-info.ts';
 import { EntryLog } from './entry-log.ts';
 import { PositionHeap } from './position-heap.ts';
 import type { Queue } from './queue.ts';
@@ -80,9 +80,46 @@ export class Lane extends EntryLog {
     this.#givenUpBelow = end;
   }
 
+  /** The entries that were given up before a restart. From now on delivery passes over them. */
+  *givenUp(): IterableIterator<number> {
+    const { ring } = this;
+    this.#givenUpBelow = ring.tail;
+    for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
+      if ((ring.info(position) & GIVEN_UP_MASK) !== 0) yield position;
+    }
+  }
+
   override recovered(): void {
     super.recovered();
     this.#cursor = this.ring.head;
+  }
+
+  /** Bytes of the messages that are not ready, as stored: handed out, given up. */
+  unreadyBytes(): number {
+    const { ring } = this;
+    let bytes = 0;
+    const end = Math.max(this.#cursor, Math.min(this.#givenUpBelow, ring.tail));
+    for (let position = ring.next(0); position >= 0 && position < end; position = ring.next(position + 1)) {
+      const isReady = position >= this.#cursor && (ring.info(position) & GIVEN_UP_MASK) === 0;
+      if (!isReady) bytes += this.lengthOf(position);
+    }
+    for (const position of this.#returned.values()) bytes -= this.lengthOf(position);
+    return bytes;
+  }
+
+  /** The ready entries in the order in which they go out. What changes meanwhile may be seen or not. */
+  *ready(): IterableIterator<number> {
+    yield* [...this.#returned.values()].sort((a, b) => a - b);
+    const { ring } = this;
+    for (let position = ring.next(this.#cursor); position >= 0; position = ring.next(position + 1)) {
+      if ((ring.info(position) & (GIVEN_UP_MASK | HELD)) === 0) yield position;
+    }
+  }
+
+  /** Take an entry out of the order, because it goes elsewhere. False when it is not ready (any more). */
+  withdraw(position: number): boolean {
+    if (position < this.#cursor) return this.#returned.remove(position);
+    return this.ring.next(position) === position && (this.ring.info(position) & (GIVEN_UP_MASK | HELD)) === 0;
   }
 
   /** Put everything ready out of sight: the returned entries, in order, and the range of the others. */

@@ -11,6 +11,8 @@ export class Lanes {
   /** All of them, the highest level first. */
   readonly all: Lane[];
   readonly #byLevel: (Lane | undefined)[];
+  /** Result of `next`: the position in the lane. */
+  found = -1;
   /** Lanes before this index have nothing to hand out. */
   #top = 0;
 
@@ -40,12 +42,13 @@ export class Lanes {
     this.#top = 0;
   }
 
-  /** The lane that has the next message, or undefined when none has one. */
+  /** The lane that has the next message, and where, in `found`; or undefined when none has one. */
   next(): Lane | undefined {
     const { all } = this;
     for (; this.#top < all.length; this.#top++) {
       const lane = all[this.#top] as Lane;
-      if (lane.next() >= 0) return lane;
+      this.found = lane.next();
+      if (this.found >= 0) return lane;
     }
     return undefined;
   }
@@ -58,6 +61,13 @@ export class Lanes {
   /** The lane that has the message to be dropped first, as the queue is too long: of the lowest level. */
   lowest(): Lane | undefined {
     return this.all.findLast((lane) => lane.oldest() >= 0);
+  }
+
+  /** Bytes of the messages that are not ready, as stored. */
+  get unreadyBytes(): number {
+    let bytes = 0;
+    for (const lane of this.all) bytes += lane.unreadyBytes();
+    return bytes;
   }
 
   /** The first batch that one of them awaits; Infinity when none does. */

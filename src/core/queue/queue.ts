@@ -8,13 +8,15 @@ import type { Client } from '../client.ts';
 import { codeOf, type DeathReason } from '../death.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
+import type { BodyRef } from '../journal/journal.ts';
 import type { Message } from '../message.ts';
+import { type Effective, NOTHING } from '../policy/effective.ts';
 import type { Rostered } from '../roster.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import { readStored } from '../stored-message.ts';
 import type { Subscription } from '../subscription.ts';
 import type { Vhost } from '../vhost.ts';
-import { Bound } from './bound.ts';
+import { Bound, isBounded } from './bound.ts';
 import { Consumers } from './consumers.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { FAILURE, FAILURES_MASK, GIVEN_UP_MASK, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
@@ -25,8 +27,11 @@ import { Lanes } from './lanes.ts';
 import { Pulls } from './pulls.ts';
 import { purgeEntries } from './purge.ts';
 import { ReadAhead } from './read-ahead.ts';
-import { type QueueRules, readRules } from './rules.ts';
+import type { QueueRules } from './rules.ts';
 import { UnusedTimer } from './unused.ts';
+
+/** Where the body of the message looked at is. */
+const place: BodyRef = { segment: 0, offset: 0, length: 0 };
 
 /** Expired messages dropped before others have their turn. */
 const EXPIRED_PER_TAKE_MAX = 256;
@@ -37,8 +42,8 @@ export class Queue implements Rostered<Queue> {
   readonly id: number;
   readonly name: string;
   readonly settings: QueueSettings;
-  /** What `settings.arguments` ask for. */
-  readonly rules: QueueRules;
+  /** What is in force now. Replaced as a whole by `applyRules`: parts ask for the rules when they need them. */
+  effective: Effective = NOTHING;
   /** It and its persistent messages survive a restart. */
   readonly logged: boolean;
   /** The client an exclusive queue belongs to. */
@@ -51,12 +56,14 @@ export class Queue implements Rostered<Queue> {
   readonly #pulls = new Pulls();
   older: Queue | undefined;
   newer: Queue | undefined;
+  /** Info of the entry taken last. */
+  takenInfo = 0;
   /** In the engine's ready list. */
   awake = false;
   deleted = false;
   armedMs = 0;
   /** It may hold messages that expire. Set before the first one comes. */
-  expires: boolean;
+  expires = false;
   /** Handed out and not settled. */
   unsettled = 0;
   /** Entries of all lanes, and the bytes of their messages. */
@@ -74,12 +81,12 @@ export class Queue implements Rostered<Queue> {
   readonly #readAhead: ReadAhead;
   /** Messages being purged: out of sight, and still in the ring. */
   purging = 0;
-  readonly #deadLetters: DeadLetters | undefined;
+  #deadLetters: DeadLetters | undefined;
   /** Replay met entries that were given up and may still be here. */
   foundGivenUp = false;
   readonly #expiry: Expiry;
-  readonly bound: Bound | undefined;
-  readonly #unused: UnusedTimer | undefined;
+  bound: Bound | undefined;
+  #unused: UnusedTimer | undefined;
 
   constructor(vhost: Vhost, id: number, name: string, settings: QueueSettings, ring: EntryRing, owner?: Client) {
     this.engine = vhost.engine;
@@ -87,20 +94,17 @@ export class Queue implements Rostered<Queue> {
     this.id = id;
     this.name = name;
     this.settings = settings;
-    this.rules = readRules(settings.arguments, (text) => {
-      this.engine.log('warn', 'an argument of a queue has no effect', { queue: name, argument: text });
-    });
     this.logged = settings.durable && !settings.exclusive;
     this.owner = owner;
     this.lanes = new Lanes(this, id, ring);
     this.base = this.lanes.base;
     this.#readAhead = new ReadAhead(this);
-    const { deadLetter, messageTtlMs, expiresMs } = this.rules;
     this.#expiry = new Expiry(this);
-    this.bound = Bound.of(this);
-    this.expires = messageTtlMs !== Number.POSITIVE_INFINITY;
-    this.#unused = expiresMs === Number.POSITIVE_INFINITY ? undefined : new UnusedTimer(this, expiresMs);
-    this.#deadLetters = deadLetter === undefined ? undefined : new DeadLetters(this, deadLetter);
+  }
+
+  /** The rules in force. */
+  get rules(): QueueRules {
+    return this.effective.rules;
   }
 
   /** Messages that are deliverable, or will be once durable. */
@@ -111,6 +115,34 @@ export class Queue implements Rostered<Queue> {
   /** Somebody may take messages. */
   get #wanted(): boolean {
     return this.consumers.count > 0 || this.#pulls.waiting > 0;
+  }
+
+  // ---- Rules ------------------------------------------------------------------------------------------------------
+
+  /** Go by other rules from now on. What no longer fits them goes in the queue's own turns. */
+  applyRules(effective: Effective): void {
+    const before = this.rules;
+    this.#adopt(effective);
+    const { rules } = effective;
+    if (rules === before) return;
+    if (rules.expiresMs !== before.expiresMs) this.#unused?.changed();
+    this.#expiry.changed();
+    // What is at its head is not known without looking: where it goes to matters from now on.
+    if (before.deadLetter === undefined && rules.deadLetter !== undefined && this.count > 0) this.expires = true;
+    this.vhost.router.changed();
+    if (this.count > 0) this.engine.wake(this);
+  }
+
+  /** Take rules, and have the parts that they need. */
+  #adopt(effective: Effective): void {
+    this.effective = effective;
+    const { rules } = effective;
+    if (rules.messageTtlMs !== Number.POSITIVE_INFINITY) this.expires = true;
+    if (rules.expiresMs !== Number.POSITIVE_INFINITY) this.#unused ??= new UnusedTimer(this);
+    if (!isBounded(rules)) this.bound = undefined;
+    else this.bound ??= new Bound(this, this.bytes - this.lanes.unreadyBytes);
+    if (rules.deadLetter !== undefined) this.#deadLetters ??= new DeadLetters(this);
+    this.#deadLetters?.ruleChanged();
   }
 
   // ---- In ---------------------------------------------------------------------------------------------------------
@@ -153,6 +185,7 @@ export class Queue implements Rostered<Queue> {
 
   /** Hand out up to about `budget` messages. Answers true when there is more to do. */
   dispatch(budget: number): boolean {
+    if (this.bound !== undefined && this.#deadLetters?.crowded !== true && this.bound.trim(budget)) return true;
     const more = this.#handOut(budget);
     if (this.#pulls.draining) this.#endDrains();
     return more;
@@ -179,18 +212,18 @@ export class Queue implements Rostered<Queue> {
   /** The position to hand out next, or -1. */
   next(): number {
     const lane = this.lanes.next();
-    return lane === undefined ? -1 : lane.offset + lane.next();
+    return lane === undefined ? -1 : lane.offset + this.lanes.found;
   }
 
   /** Take the next message: the engine's view shows it. Answers its position, or -1 when there is none for now. */
   take(): number {
-    const { engine } = this;
+    const { engine, lanes } = this;
     for (let tries = 0; tries < EXPIRED_PER_TAKE_MAX; tries++) {
-      const lane = this.lanes.next();
+      const lane = lanes.next();
       if (lane === undefined) return -1;
-      const here = lane.next();
+      const here = lanes.found;
       const position = lane.offset + here;
-      if (!this.show(position)) return -1;
+      if (!this.show(lane, here)) return -1;
       const info = lane.ring.info(here);
       this.pass(lane, here);
       if ((this.expires || engine.view.expiresAtMs !== 0) && this.#expiry.inView((info & RETURNS_MAX) === 0)) {
@@ -199,6 +232,7 @@ export class Queue implements Rostered<Queue> {
       }
       this.unsettled++;
       this.delivered++;
+      this.takenInfo = info;
       if ((info & RETURNS_MAX) > 0) this.redelivered++;
       return position;
     }
@@ -218,21 +252,20 @@ export class Queue implements Rostered<Queue> {
     if (this.consumers.count === 0) this.#readAhead.drop();
   }
 
-  /** Point the engine's view to a body; false when it has to be read from disk first. */
-  show(position: number): boolean {
+  /** Point the engine's view to the message at a position of a lane; false when it has to be read from disk first. */
+  show(lane: Lane, here: number): boolean {
     const { bodies, view } = this.engine;
-    const lane = this.laneAt(position);
-    const row = lane.ring.body(position - lane.offset);
-    const table = bodies.table(lane.ring.info(position - lane.offset));
-    const segment = table.segment(row);
-    const offset = table.offset(row);
+    const position = lane.offset + here;
+    const row = lane.ring.body(here);
+    bodies.table(lane.ring.info(here)).find(row, place);
+    const { segment, offset } = place;
     const located = bodies.located;
     if (!this.#readAhead.find(position, located) && !bodies.locate(segment, offset)) {
       this.#readAhead.want(position);
       return false;
     }
     const start = located.start;
-    readStored(view, located.bytes, start, start + table.length(row));
+    readStored(view, located.bytes, start, start + place.length);
     view.id = bodies.idOf(segment, offset);
     return true;
   }
@@ -257,11 +290,6 @@ export class Queue implements Rostered<Queue> {
   setInfo(position: number, info: number): void {
     const lane = this.laneAt(position);
     lane.ring.setInfo(position - lane.offset, info);
-  }
-
-  /** How often the message at a position was handed out before. */
-  redeliveries(position: number): number {
-    return this.info(position) & RETURNS_MAX;
   }
 
   // ---- Settling ---------------------------------------------------------------------------------------------------
@@ -299,7 +327,7 @@ export class Queue implements Rostered<Queue> {
 
   /** Part with a message that is in the ring and with nobody. */
   giveUp(position: number, reason: DeathReason): void {
-    if (this.#deadLetters === undefined) {
+    if (this.#deadLetters === undefined || this.rules.deadLetter === undefined) {
       this.dropGivenUp(position);
       return;
     }
@@ -344,7 +372,7 @@ export class Queue implements Rostered<Queue> {
 
   /** Take an entry out. @param isLogged the journal knows of it already */
   takeOut(position: number, isLogged: boolean): void {
-    const lane = this.laneAt(position);
+    const lane = position < LANE_SPAN ? this.base : this.lanes.at(position);
     this.count--;
     this.bytes -= lane.takeOut(position - lane.offset, isLogged);
   }
@@ -432,29 +460,27 @@ export class Queue implements Rostered<Queue> {
   /** Replay is over. */
   recovered(): void {
     for (const lane of this.lanes.all) lane.recovered();
-    this.bound?.left(-this.bytes);
+    this.#adopt(this.vhost.policies.effectiveFor(this));
+    for (const problem of this.effective.problems)
+      this.engine.log('warn', 'a rule of a queue has no effect', { queue: this.name, problem });
   }
 
   /** The broker is open: go on with what was under way. */
   resume(): void {
     this.used();
     this.#resumeGivenUp();
-    this.bound?.dropHead();
     // What is at its head is not known without looking: only where that matters is it worth it.
     if (this.#deadLetters !== undefined) this.expires = true;
-    if (this.expires && this.count > 0) this.engine.wake(this);
+    if ((this.expires || this.bound !== undefined) && this.count > 0) this.engine.wake(this);
   }
 
   #resumeGivenUp(): void {
     if (!this.foundGivenUp) return;
     for (const lane of this.lanes.all) {
-      const { ring, offset } = lane;
-      lane.mayBeGivenUp(ring.tail);
-      for (let here = ring.next(0); here >= 0; here = ring.next(here + 1)) {
-        if ((ring.info(here) & GIVEN_UP_MASK) === 0) continue;
+      for (const here of lane.givenUp()) {
         this.bound?.left(lane.lengthOf(here));
-        if (this.#deadLetters === undefined) this.dropGivenUp(offset + here);
-        else this.#deadLetters.add(offset + here);
+        if (this.#deadLetters === undefined) this.dropGivenUp(lane.offset + here);
+        else this.#deadLetters.add(lane.offset + here);
       }
     }
   }

@@ -133,7 +133,12 @@ const NO_LIMITS = {
   deliveryLimit: Number.POSITIVE_INFINITY,
 } as const;
 
-const NO_RULES: QueueRules = Object.freeze({ ...NO_LIMITS, deadLetter: undefined });
+export const NO_RULES: QueueRules = Object.freeze({ ...NO_LIMITS, deadLetter: undefined });
+
+/** Whether an argument of this name is a rule. */
+export function isRule(argument: string): boolean {
+  return ARGUMENTS.has(argument);
+}
 
 /** Whether an argument is a limit, of which the smaller one holds (see `Rule`). */
 export function isLimit(argument: string): boolean {

@@ -18,7 +18,7 @@ export function transfer(
   entries: Iterable<{ readonly position: number; readonly info: number }>,
   moved: (position: number) => void,
 ): void {
-  const { logged } = from.queue;
+  const { logged } = from;
   for (const { position, info } of entries) {
     const row = from.ring.body(position);
     const isLogged = logged && (from.ring.info(position) & TRANSIENT_BODY) === 0;

@@ -65,6 +65,15 @@ export class BodyTable {
     return handle;
   }
 
+  /** Where a body is, all at once. */
+  find(handle: number, into: BodyRef): void {
+    const page = this.#rows.page(handle);
+    const row = this.#rows.index(handle);
+    into.segment = page[row + SEGMENT]!;
+    into.offset = page[row + OFFSET]!;
+    into.length = page[row + LENGTH]!;
+  }
+
   segment(handle: number): number {
     return this.#rows.page(handle)[this.#rows.index(handle) + SEGMENT]!;
   }

@@ -4,13 +4,15 @@
  */
 import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
+import { deadLetters } from './demo/dead-letters.ts';
 import { filters } from './demo/filters.ts';
 import { type Feature, Gateway } from './demo/gateway.ts';
+import { priority } from './demo/priority.ts';
 import { step, stepsBegun } from './demo/steps.ts';
 import { tour } from './demo/tour.ts';
 
 /** The first is shown unless another is asked for. */
-const FEATURES: readonly Feature[] = [tour, filters];
+const FEATURES: readonly Feature[] = [tour, deadLetters, filters, priority];
 
 /** Like other programs: the request made no sense. */
 const EXIT_USAGE = 2;

@@ -1,8 +1,9 @@
 /** Filters on bindings and subscriptions: who gets which order, over AMQP, HTTP, WebSocket and MQTT, before and after a kill. */
 import assert from 'node:assert/strict';
-import { type ChannelModel, type ConfirmChannel, connect as connectAmqp } from 'amqplib';
+import type { ConfirmChannel } from 'amqplib';
 import { connectAsync as connectMqtt } from 'mqtt';
 import { WebSocket } from 'ws';
+import { openChannel, take } from './amqp.ts';
 import type { Feature, Gateway } from './gateway.ts';
 import { Inbox, step } from './steps.ts';
 
@@ -26,24 +27,6 @@ async function openPage(httpPort: number): Promise<{ socket: WebSocket; frames: 
   });
   await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
   return { socket, frames };
-}
-
-async function openChannel(gateway: Gateway): Promise<{ connection: ChannelModel; channel: ConfirmChannel }> {
-  const connection = await connectAmqp(`amqp://guest:guest@127.0.0.1:${gateway.ports.amqp}`);
-  connection.on('error', () => {});
-  const channel = await connection.createConfirmChannel();
-  channel.on('error', () => {});
-  return { connection, channel };
-}
-
-/** Everything in a queue, taken and acknowledged. */
-async function take(channel: ConfirmChannel, queue: string): Promise<string[]> {
-  const found: string[] = [];
-  for (;;) {
-    const message = await channel.get(queue, { noAck: true });
-    if (message === false) return found;
-    found.push(message.content.toString());
-  }
 }
 
 async function order(channel: ConfirmChannel, text: string, headers: object): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * `npm run demo`: the gateway's main job; `npm run demo -- --feature NAME`: one of its features. Real clients against a real
+ * `npm run demo`: the gateway's main job; `npm run demo -- --feature NAME`: one of its features; `--all`: each in turn. Real clients against a real
  * process. Every step is printed when it is proven; the first that fails ends the demo with exit code 1. Takes a few seconds.
  */
 import assert from 'node:assert/strict';
@@ -17,12 +17,14 @@ const FEATURES: readonly Feature[] = [tour, deadLetters, filters, priority];
 /** Like other programs: the request made no sense. */
 const EXIT_USAGE = 2;
 
-function asked(): Feature | undefined {
+function asked(): readonly Feature[] {
   try {
-    const { values } = parseArgs({ options: { feature: { type: 'string', default: tour.name } } });
-    return FEATURES.find(({ name }) => name === values.feature);
+    const { values } = parseArgs({
+      options: { feature: { type: 'string', default: tour.name }, all: { type: 'boolean', default: false } },
+    });
+    return FEATURES.filter(({ name }) => values.all || name === values.feature);
   } catch {
-    return undefined;
+    return [];
   }
 }
 
@@ -50,13 +52,16 @@ async function show(feature: Feature): Promise<void> {
   }
 }
 
-const feature = asked();
-if (feature === undefined) {
+const features = asked();
+if (features.length === 0) {
   const list = FEATURES.map(({ name, title }) => `  ${name.padEnd(12)} ${title}\n`).join('');
-  process.stderr.write(`usage: npm run demo -- [--feature NAME]\n${list}`);
+  process.stderr.write(`usage: npm run demo -- [--feature NAME | --all]\n${list}`);
   process.exitCode = EXIT_USAGE;
 } else {
-  await show(feature);
+  for (const feature of features) {
+    if (features.length > 1) process.stdout.write(`\n--- ${feature.name}: ${feature.title}\n`);
+    await show(feature);
+  }
 }
 // Clients that still try to reach a killed server must not keep the demo alive.
 process.exit();

@@ -9,6 +9,7 @@ import type {
   BrokerInfo,
   Client as ClientDoor,
   ClientInfo,
+  ConsumerInfo,
   ExchangeInfo,
   ExchangeSettings,
   GroupInfo,
@@ -183,6 +184,12 @@ export class Admin implements AdminDoor {
 
   queues(vhostName: string): QueueInfo[] {
     return [...this.#vhost(vhostName).queues.values()].map(queueInfo);
+  }
+
+  consumers(vhostName: string, name: string): ConsumerInfo[] {
+    const queue = this.#vhost(vhostName).queues.get(name);
+    if (queue === undefined) throw new CoreError('not-found', `queue '${name}' in virtual host '${vhostName}'`);
+    return queue.consumers.all().map((consumer) => consumer.info());
   }
 
   // ---- Topics -----------------------------------------------------------------------------------------------------

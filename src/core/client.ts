@@ -85,7 +85,10 @@ export class Client implements ClientDoor {
       throw new CoreError('limit-exceeded', `${subscriptionsPerConnectionMax} subscriptions on one connection`);
     }
     const subscription = new Subscription(queue, this, options, handlers);
-    const held = queue.consumers.all().some((other) => other.exclusive);
+    if (subscription.pull && queue.rules.singleActive) {
+      throw new CoreError('resource-locked', `queue '${name}' serves one consumer at a time, and no single requests`);
+    }
+    const held = queue.consumers.exclusive;
     if (held || (subscription.exclusive && queue.consumers.count > 0)) {
       throw new CoreError('in-use', `queue '${name}' has ${held ? 'an exclusive consumer' : 'other consumers'}`);
     }
@@ -159,10 +162,10 @@ export class Client implements ClientDoor {
     this.#queues = bagRemove(this.#queues, queue);
   }
 
-  close(): void {
+  close(lost = false): void {
     if (this.closed) return;
     this.closed = true;
-    for (const subscription of bagItems(this.#subscriptions)) subscription.close();
+    for (const subscription of bagItems(this.#subscriptions)) subscription.close(lost);
     for (const other of bagItems(this.#others)) other.close();
     for (const reader of bagItems(this.#readers)) reader.close();
     for (const member of bagItems(this.#members)) member.leave();

@@ -68,7 +68,8 @@ export interface Client {
   readonly identity: Identity;
   readonly vhost: string;
   producer(handlers: ProducerHandlers): Producer;
-  /** Consume from a queue. Throws `not-found`, `resource-locked`, `in-use` (exclusive), `limit-exceeded`. */
+  /** Consume from a queue. Throws `not-found`, `resource-locked`, `in-use` (exclusive), `limit-exceeded`, `invalid-argument`
+   *  (an option). */
   subscribe(queue: string, options: SubscribeOptions, handlers: SubscriptionHandlers): Subscription;
   /** A volatile subscriber on an exchange: at most once, nothing stored (DESIGN section 3). Bind it with `tap.bind`. */
   tap(handlers: TapHandlers): Tap;
@@ -84,8 +85,9 @@ export interface Client {
    * `limit-exceeded`.
    */
   joinGroup(group: string, options: GroupOptions, handlers: GroupHandlers): GroupMember;
-  /** End everything: unsettled deliveries are requeued (counted as redelivered), exclusive queues deleted. Idempotent. */
-  close(): void;
+  /** End everything: unsettled deliveries are requeued (counted as redelivered), exclusive queues deleted. Idempotent.
+   *  @param lost the peer vanished without a word: what it held counts as failed */
+  close(lost?: boolean): void;
 }
 
 // ---- Publishing -------------------------------------------------------------------------------------------------
@@ -145,6 +147,12 @@ export interface SubscribeOptions {
   settled?: boolean;
   /** Consumers of higher priority are served first while they have credit. */
   priority?: number;
+  /** Deliveries it gets for each one of a consumer of weight 1 and the same priority, while both have credit: 1 (default) to
+   *  1,000. */
+  weight?: number;
+  /** Milliseconds it may keep a delivery unsettled, 1 to 100 days; Infinity = for ever. Then it ends with `consumer-timeout`,
+   *  and what it holds is requeued. Default: what the queue says, else `limits.consumerTimeoutMs`. */
+  timeoutMs?: number;
   /** For listings. */
   tag?: string;
   /** Takes messages now and then, while it has credit, and is no consumer: not counted as one, goes before consumers of
@@ -158,8 +166,12 @@ export interface SubscriptionHandlers {
    * subscription until `resume()`; they stay in the queue.
    */
   onDeliveries(batch: DeliveryBatch): void;
-  /** The subscription ended without being asked to: queue deleted, or client closed by the operator. */
+  /** The subscription ended without being asked to: queue deleted, client closed by the operator, or a delivery unsettled for
+   *  too long (`consumer-timeout`). */
   onEnd?(reason: ErrorCode): void;
+  /** Of a queue that serves one consumer at a time: it is this one (told before its first delivery), or it is so no more
+   *  because one of higher priority has come: it gets nothing new, and settles what it has. */
+  onActive?(active: boolean): void;
 }
 
 export interface DeliveryBatch {
@@ -169,6 +181,8 @@ export interface DeliveryBatch {
   readonly deliveryId: number;
   /** How often it was handed out before; 0 = first time. More than 0 is "redelivered". */
   readonly redeliveries: number;
+  /** How many of these count as failures: `modify`, and consumers that vanished. 255 means 255 or more. */
+  readonly failures: number;
   /** Reused view: valid until the next call of `next`. */
   readonly message: Message;
 }
@@ -195,8 +209,8 @@ export interface Subscription {
   /** Take no more, and be no consumer any longer: it counts as none, and an auto-delete queue goes with its last one.
    *  What is unsettled can be settled until `close`. `onEnd` is not called any more. */
   cancel(): void;
-  /** End it; what is unsettled is requeued. */
-  close(): void;
+  /** End it; what is unsettled is requeued. @param lost as in `Client.close` */
+  close(lost?: boolean): void;
 }
 
 // ---- Taps -------------------------------------------------------------------------------------------------------
@@ -284,6 +298,25 @@ export interface QueueInfo extends QueueSettings {
   dropped: number;
 }
 
+/** A consumer of a queue. */
+export interface ConsumerInfo extends Identity {
+  tag: string;
+  /** Number of its client. */
+  client: number;
+  priority: number;
+  weight: number;
+  exclusive: boolean;
+  /** It is served when it has credit; false while the queue serves another one. */
+  active: boolean;
+  /** Its deliveries count as settled at once. */
+  settled: boolean;
+  unsettled: number;
+  /** Deliveries it may be given; Infinity = no limit of its own. */
+  credit: number;
+  /** Milliseconds it may keep a delivery; Infinity = for ever. */
+  timeoutMs: number;
+}
+
 export interface ExchangeInfo extends ExchangeSettings {
   name: string;
   bindings: number;
@@ -350,6 +383,8 @@ export interface Admin {
   purgeQueue(vhost: string, name: string, owner?: Client): Promise<number>;
   queue(vhost: string, name: string): QueueInfo | undefined;
   queues(vhost: string): QueueInfo[];
+  /** The consumers of a queue, those of the highest priority first. Throws `not-found`. */
+  consumers(vhost: string, queue: string): ConsumerInfo[];
 
   /** Same settings again: fine. Others: `already-exists`, as for the name of a queue; change them with `alterTopic`. */
   createTopic(vhost: string, name: string, settings: TopicSettings): Promise<TopicInfo>;

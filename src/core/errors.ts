@@ -27,6 +27,7 @@ export const ERRORS = {
   'unknown-delivery': { severity: 'channel', text: 'no unsettled delivery has this number' },
   'offset-out-of-range': { severity: 'channel', text: 'the partition has no such offset' },
   fenced: { severity: 'channel', text: 'another one has taken this over' },
+  'consumer-timeout': { severity: 'channel', text: 'a delivery was not settled in time' },
   'malformed-frame': { severity: 'connection', text: 'the bytes are not a frame of this protocol' },
   'frame-too-large': { severity: 'connection', text: 'a frame is larger than the limit' },
   'protocol-violation': { severity: 'connection', text: 'a frame is not allowed in this state' },

@@ -18,6 +18,7 @@ export const LIMITS = {
   channelsPerConnectionMax: [2047, 'channels of one AMQP connection'],
   subscriptionsPerConnectionMax: [10_000, 'subscriptions of one connection'],
   unsettledPerSubscriptionMax: [65_535, 'unsettled deliveries of one subscription without a credit of its own'],
+  consumerTimeoutMs: [1_800_000, 'milliseconds a delivery may be unsettled unless consumer or queue say otherwise'],
   unconfirmedBytesMax: [64 * 1024 * 1024, 'journal bytes not yet on disk at which publishers are paused'],
   inflightMessagesMax: [8_192, 'unacknowledged messages to one client that has no way to state a window of its own'],
   partialFrameMs: [30_000, 'milliseconds a peer may take to finish a frame it began, and one second more a KiB'],

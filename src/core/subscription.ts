@@ -1,7 +1,9 @@
 /** A consumer of a queue: credit, deliveries and their numbers, settling. It is its own delivery batch. */
 import { strict as assert } from 'node:assert';
 import type { Client } from './client.ts';
+import { ConsumerTimeout } from './consumer-timeout.ts';
 import type {
+  ConsumerInfo,
   DeliveryBatch,
   SettleOp,
   SubscribeOptions,
@@ -10,16 +12,20 @@ import type {
 } from './door.ts';
 import { CoreError, type ErrorCode } from './errors.ts';
 import type { Message } from './message.ts';
-import { RETURNS_MAX } from './queue/entry-info.ts';
+import { Outstanding, type Settler } from './outstanding.ts';
+import { FAILURES_MAX, FAILURES_SHIFT, RETURNS_MAX } from './queue/entry-info.ts';
 import type { Queue } from './queue/queue.ts';
+import { CONSUMER_TIMEOUT_MS_MAX } from './queue/rules.ts';
+import type { Seat } from './queue/turns.ts';
 
-const SLOTS_FIRST = 16;
-/** From this size on, a few old deliveries must not make the ring grow with all that came after them. */
-const SLOTS_SPARSE = 1024;
-const SETTLED = -1;
+/** Nothing is shown. */
+const NOTHING = -1;
+const WEIGHT_MAX = 1_000;
 
-export class Subscription implements SubscriptionDoor, DeliveryBatch {
+export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<SettleOp> {
   readonly priority: number;
+  /** Its turns for each turn of a consumer of weight 1. */
+  readonly weight: number;
   readonly exclusive: boolean;
   /** Takes messages on request; no consumer. */
   readonly pull: boolean;
@@ -27,6 +33,9 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   readonly message: Message;
   deliveryId = 0;
   redeliveries = 0;
+  failures = 0;
+  /** Its place among the consumers of the queue, or among those that take on request. */
+  seat: Seat | undefined;
   readonly #source: Queue;
   readonly #client: Client;
   readonly #handlers: SubscriptionHandlers;
@@ -40,13 +49,10 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   #paused = false;
   #closed = false;
   #cancelled = false;
-  /** Position by delivery number, in a ring of a power of two; `SETTLED` where it is done. */
-  #slots = new Float64Array(SLOTS_FIRST);
-  /** The oldest delivery that may be unsettled, but for those in `#old`. */
-  #firstId = 1;
-  /** Positions of deliveries that were left behind: unsettled for much longer than the others. */
-  readonly #old = new Map<number, number>();
-  #unsettled = 0;
+  readonly #outstanding = new Outstanding();
+  readonly #timeout: ConsumerTimeout | undefined;
+  /** Called when nothing is unsettled. */
+  #idle: (() => void) | undefined;
   /** A pull subscription that stands in its queue's list. */
   #pulling = false;
   /** Called at the end of a drain. */
@@ -54,13 +60,14 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   /** Draining ends when everything up to this batch is handed out, or the credit is. */
   drainUntil = 0;
   /** Position shown last to a presettled subscription, to be completed when its view is no longer needed. */
-  #shown = SETTLED;
+  #shown = NOTHING;
 
   constructor(queue: Queue, client: Client, options: SubscribeOptions, handlers: SubscriptionHandlers) {
     this.#source = queue;
     this.#client = client;
     this.#handlers = handlers;
     this.priority = options.priority ?? 0;
+    this.weight = options.weight ?? 1;
     this.pull = options.pull ?? false;
     this.exclusive = !this.pull && options.exclusive === true;
     this.tag = options.tag ?? '';
@@ -68,6 +75,16 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#credit = options.credit;
     this.#unsettledMax = queue.engine.limits.unsettledPerSubscriptionMax;
     this.message = queue.engine.view;
+    checkOptions(options);
+    this.#timeout = this.#timeoutOf(options);
+  }
+
+  /** The consumer's own wish goes before the rule of the queue, and that before the limit for all. */
+  #timeoutOf({ settled, timeoutMs }: SubscribeOptions): ConsumerTimeout | undefined {
+    const { engine, rules } = this.#source;
+    const ms = timeoutMs ?? (rules.consumerTimeoutMs || engine.limits.consumerTimeoutMs);
+    if (settled === true || ms === Number.POSITIVE_INFINITY) return undefined;
+    return new ConsumerTimeout(engine.clock, ms, () => this.end('consumer-timeout'));
   }
 
   get queue(): string {
@@ -79,7 +96,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   }
 
   get unsettled(): number {
-    return this.#unsettled;
+    return this.#outstanding.count;
   }
 
   get closed(): boolean {
@@ -93,12 +110,12 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
 
   /** Deliveries it may be given. */
   get room(): number {
-    return this.#credit === Infinity ? Math.max(0, this.#unsettledMax - this.#unsettled) : this.#credit;
+    return this.#credit === Infinity ? Math.max(0, this.#unsettledMax - this.#outstanding.count) : this.#credit;
   }
 
   /** Enter the queue's lists. */
   start(): void {
-    this.#source.attach(this);
+    this.#source.takers.add(this);
     this.#wake();
   }
 
@@ -116,6 +133,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     if (this.#pulling && !this.#creditLeft()) this.#pullNoMore();
     this.#allowed = 0;
     this.#completeShown();
+    if (this.#outstanding.count > 0) this.#timeout?.watch(this.#outstanding);
     return this.deliveryId - before;
   }
 
@@ -129,22 +147,22 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#paused = true;
     if (this.#credit !== Infinity) this.#credit--;
     const id = ++this.deliveryId;
-    this.redeliveries = source.takenInfo & RETURNS_MAX;
+    const { takenInfo } = source;
+    this.redeliveries = takenInfo & RETURNS_MAX;
+    this.failures = (takenInfo >> FAILURES_SHIFT) & FAILURES_MAX;
     this.#client.delivered++;
     source.vhost.counters.delivered++;
     if (this.#presettled) {
       this.#shown = position;
-      this.#firstId = id + 1;
+      this.#outstanding.skip(id);
       return true;
     }
-    if (id - this.#firstId >= this.#slots.length) this.#grow();
-    this.#slots[id & (this.#slots.length - 1)] = position;
-    this.#unsettled++;
+    this.#outstanding.add(id, position);
     return true;
   }
 
   #creditLeft(): boolean {
-    return this.#credit > 0 && (this.#credit !== Infinity || this.#unsettled < this.#unsettledMax);
+    return this.#credit > 0 && (this.#credit !== Infinity || this.#outstanding.count < this.#unsettledMax);
   }
 
   #finished(): boolean {
@@ -155,7 +173,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   #completeShown(): void {
     if (this.#shown < 0) return;
     const position = this.#shown;
-    this.#shown = SETTLED;
+    this.#shown = NOTHING;
     if (this.#source.deleted) return;
     this.#source.vhost.counters.completed++;
     this.#source.complete(position);
@@ -188,33 +206,18 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
   settle(first: number, last: number, op: SettleOp): number {
     this.#checkKnown(last);
     if (this.#closed) return 0;
-    const wasFull = this.#unsettled >= this.#unsettledMax;
-    const before = this.#unsettled;
-    if (this.#old.size > 0 && first < this.#firstId) this.#settleOld(first, last, op);
-    const mask = this.#slots.length - 1;
-    for (let id = Math.max(first, this.#firstId); id <= last; id++) {
-      const position = this.#slots[id & mask] as number;
-      if (position === SETTLED) continue;
-      this.#slots[id & mask] = SETTLED;
-      this.#unsettled--;
-      this.#apply(position, op);
-    }
-    while (this.#firstId <= this.deliveryId && this.#slots[this.#firstId & mask] === SETTLED) this.#firstId++;
-    if (wasFull) this.#wake();
-    return before - this.#unsettled;
+    const outstanding = this.#outstanding;
+    const before = outstanding.count;
+    outstanding.settle(first, last, op, this);
+    if (before >= this.#unsettledMax) this.#wake();
+    if (outstanding.count === 0 && this.#idle !== undefined) this.#becameIdle();
+    return before - outstanding.count;
   }
 
   /** How many of the deliveries `first` to `last` are unsettled. Throws `unknown-delivery` as `settle` does. */
   unsettledIn(first: number, last: number): number {
     this.#checkKnown(last);
-    if (this.#closed) return 0;
-    let count = 0;
-    for (const id of this.#old.keys()) if (id >= first && id <= last) count++;
-    const mask = this.#slots.length - 1;
-    for (let id = Math.max(first, this.#firstId); id <= last; id++) {
-      if (this.#slots[id & mask] !== SETTLED) count++;
-    }
-    return count;
+    return this.#closed ? 0 : this.#outstanding.countIn(first, last);
   }
 
   #checkKnown(id: number): void {
@@ -222,26 +225,8 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
       throw new CoreError('unknown-delivery', `number ${id}; the newest delivery is ${this.deliveryId}`);
   }
 
-  #settleOld(first: number, last: number, op: SettleOp): void {
-    if (first === last) {
-      const position = this.#old.get(first);
-      if (position === undefined) return;
-      this.#old.delete(first);
-      this.#unsettled--;
-      this.#apply(position, op);
-      return;
-    }
-    for (const [id, position] of this.#old) {
-      // In ascending order: they were added so.
-      if (id > last) break;
-      if (id < first) continue;
-      this.#old.delete(id);
-      this.#unsettled--;
-      this.#apply(position, op);
-    }
-  }
-
-  #apply(position: number, op: SettleOp): void {
+  /** What becomes of one delivery. */
+  apply(position: number, op: SettleOp): void {
     const source = this.#source;
     switch (op) {
       case 'complete':
@@ -275,7 +260,8 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     this.#drains ??= [];
     this.#drains.push(done);
     this.drainUntil = lanes.lastPending;
-    this.#source.drain(this);
+    this.#source.takers.drain(this);
+    this.#source.engine.wake(this.#source);
   }
 
   /** There is nothing more for it. */
@@ -295,38 +281,64 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
     source.vhost.detach(source, this, true);
   }
 
-  close(): void {
-    this.#leave();
+  close(lost = false): void {
+    this.#leave(lost ? 'modify' : 'requeue');
   }
 
   /** The queue or the client is gone: tell the consumer. */
   end(reason: ErrorCode): void {
     if (this.#closed) return;
-    this.#leave();
+    this.#leave('requeue');
     if (!this.#cancelled) this.#handlers.onEnd?.(reason);
   }
 
-  #leave(): void {
+  /** @param op what becomes of that which is unsettled */
+  #leave(op: SettleOp): void {
     if (this.#closed) return;
     this.#completeShown();
     this.#closed = true;
     this.#allowed = 0;
+    this.#timeout?.stop();
     this.#client.left(this);
     const source = this.#source;
     if (this.#pulling) this.#pullNoMore();
     this.#endDrains();
-    if (!source.deleted) {
-      for (const position of this.#old.values()) source.giveBack(position, false);
-      const mask = this.#slots.length - 1;
-      for (let id = this.#firstId; id <= this.deliveryId; id++) {
-        const position = this.#slots[id & mask] as number;
-        if (position !== SETTLED) source.giveBack(position, false);
-      }
-    }
-    this.#unsettled = 0;
-    this.#old.clear();
-    this.#slots = new Float64Array(0);
+    if (!source.deleted) this.#outstanding.settleAll(op, this);
+    this.#outstanding.clear();
     source.vhost.detach(source, this, false);
+    this.#becameIdle();
+  }
+
+  /** Call `done` when nothing is unsettled: at once, or when the last delivery is settled or given back. */
+  whenIdle(done: () => void): void {
+    this.#idle = done;
+    if (this.#outstanding.count === 0) this.#becameIdle();
+  }
+
+  #becameIdle(): void {
+    const done = this.#idle;
+    this.#idle = undefined;
+    done?.();
+  }
+
+  /** It is the consumer that is served, or is so no more. */
+  activated(active: boolean): void {
+    if (!this.#closed && !this.#cancelled) this.#handlers.onActive?.(active);
+  }
+
+  info(): ConsumerInfo {
+    const { tag, priority, weight, exclusive } = this;
+    const { id, identity } = this.#client;
+    return {
+      ...{ tag, priority, weight, exclusive },
+      client: id,
+      ...identity,
+      active: this.#source.consumers.isActive(this),
+      settled: this.#presettled,
+      unsettled: this.#outstanding.count,
+      credit: this.#credit,
+      timeoutMs: this.#timeout?.timeoutMs ?? Number.POSITIVE_INFINITY,
+    };
   }
 
   #endDrains(): void {
@@ -336,38 +348,31 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch {
 
   #wake(): void {
     if (this.#closed || this.#paused) return;
+    this.seat?.ready();
     if (this.pull && !this.#pulling && this.#creditLeft()) {
       this.#pulling = true;
-      this.#source.pull(this);
+      this.#source.takers.wants(this);
     }
     this.#source.engine.wake(this.#source);
   }
 
   #pullNoMore(): void {
     this.#pulling = false;
-    this.#source.pullNoMore(this);
+    this.#source.takers.wantsNoMore(this);
+    this.#source.forgetUnwanted();
   }
+}
 
-  /** Make room for one more delivery. */
-  #grow(): void {
-    const old = this.#slots;
-    if (old.length >= SLOTS_SPARSE && (this.#unsettled - this.#old.size) * 4 < old.length) {
-      this.#leaveBehind(this.#firstId + old.length / 2);
-      return;
-    }
-    const slots = new Float64Array(old.length * 2);
-    for (let id = this.#firstId; id < this.deliveryId; id++) {
-      slots[id & (slots.length - 1)] = old[id & (old.length - 1)] as number;
-    }
-    this.#slots = slots;
+/** Throws `invalid-argument`. */
+function checkOptions({ priority = 0, weight = 1, timeoutMs = 1 }: SubscribeOptions): void {
+  if (!Number.isInteger(priority)) {
+    throw new CoreError('invalid-argument', `the priority of a consumer is a whole number, not ${priority}`);
   }
-
-  /** Move what is unsettled before delivery `id` out of the ring. */
-  #leaveBehind(id: number): void {
-    const mask = this.#slots.length - 1;
-    for (; this.#firstId < id; this.#firstId++) {
-      const position = this.#slots[this.#firstId & mask] as number;
-      if (position !== SETTLED) this.#old.set(this.#firstId, position);
-    }
+  if (!Number.isInteger(weight) || weight < 1 || weight > WEIGHT_MAX) {
+    throw new CoreError('invalid-argument', `the weight of a consumer is from 1 to ${WEIGHT_MAX}, not ${weight}`);
+  }
+  if (timeoutMs !== Number.POSITIVE_INFINITY && !(timeoutMs >= 1 && timeoutMs <= CONSUMER_TIMEOUT_MS_MAX)) {
+    const range = `from 1 to ${CONSUMER_TIMEOUT_MS_MAX} milliseconds`;
+    throw new CoreError('invalid-argument', `the timeout of a consumer is ${range}, not ${timeoutMs}`);
   }
 }

@@ -117,7 +117,7 @@ export class Vhost {
       record.reset().u32(queue.id);
       this.#log(RECORD.queueDelete);
     }
-    const subscriptions = queue.subscriptions();
+    const subscriptions = queue.takers.all();
     const gone = this.topology.removeQueue(this, queue);
     queue.owner?.ownsNoMore(queue);
     for (const subscription of subscriptions) subscription.end('not-found');

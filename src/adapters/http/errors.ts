@@ -19,6 +19,7 @@ export const HTTP_STATUS = {
   'unknown-delivery': 404,
   'offset-out-of-range': 416,
   fenced: 409,
+  'consumer-timeout': 408,
   'malformed-frame': 400,
   'frame-too-large': 413,
   'protocol-violation': 400,

@@ -10,7 +10,6 @@ import {
   type DeliveryBatch,
   type ErrorCode,
   type Limits,
-  type Message,
   type SettleOp,
   type Subscription,
   type Timer,
@@ -25,8 +24,8 @@ export interface LeaseRequest {
   readonly messagesMax: number;
   readonly waitMs: number;
   readonly leaseMs: number;
-  /** Called for each message while its view is valid. */
-  onMessage(message: Message, deliveryId: number, redeliveries: number): void;
+  /** Called for each message, which the batch shows. */
+  onMessage(batch: DeliveryBatch): void;
 }
 
 /** An inclusive range of delivery numbers. */
@@ -190,7 +189,8 @@ class Taking {
     });
     this.subscription = owner.client.subscribe(
       request.queue,
-      { credit: request.messagesMax, pull: true, tag: 'lease' },
+      // A lease has a time of its own.
+      { credit: request.messagesMax, pull: true, tag: 'lease', timeoutMs: Number.POSITIVE_INFINITY },
       { onDeliveries: (batch) => this.#take(batch), onEnd: (reason) => this.#ended(reason) },
     );
     if (request.waitMs === 0) this.#drain();
@@ -211,7 +211,7 @@ class Taking {
     while (!this.#full && batch.next()) {
       this.count++;
       this.#bytes += batch.message.bodyEnd - batch.message.bodyStart;
-      onMessage(batch.message, batch.deliveryId, batch.redeliveries);
+      onMessage(batch);
     }
     if (this.count === 0) return;
     // Not inside the callback: the broker is in the middle of handing out.

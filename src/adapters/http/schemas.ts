@@ -69,6 +69,26 @@ export const QUEUE = {
   },
 } as const;
 
+export const CONSUMER = {
+  type: 'object',
+  properties: {
+    tag: text,
+    connection: count,
+    user: text,
+    client_id: text,
+    protocol: text,
+    peer: text,
+    priority: count,
+    weight: count,
+    exclusive: flag,
+    active: flag,
+    settled: flag,
+    unsettled: count,
+    credit: { type: ['number', 'null'] },
+    timeout_ms: { type: ['number', 'null'] },
+  },
+} as const;
+
 export const EXCHANGE = {
   type: 'object',
   properties: {

@@ -31,6 +31,7 @@ export const CLOSE_CODE = {
   'unknown-delivery': CLOSE.policy,
   'offset-out-of-range': CLOSE.policy,
   fenced: CLOSE.policy,
+  'consumer-timeout': CLOSE.policy,
   'malformed-frame': CLOSE.badData,
   'frame-too-large': CLOSE.tooBig,
   'protocol-violation': CLOSE.policy,

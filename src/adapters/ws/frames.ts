@@ -30,6 +30,12 @@ export interface SubscribeFrame {
   queue?: string;
   /** For `queue`: how many deliveries may be unsettled at a time. */
   credit?: number;
+  /** For `queue`: consumers of higher priority are served first. */
+  priority?: number;
+  /** For `queue`: its share among consumers of its priority. */
+  weight?: number;
+  /** For `queue`: milliseconds a delivery may be unsettled; -1 = for ever. */
+  timeout_ms?: number;
 }
 export interface UnsubscribeFrame {
   op: 'unsubscribe';
@@ -48,6 +54,8 @@ export interface SettleFrame {
   sub: FrameId;
   delivery?: number;
   deliveries?: (number | [first: number, last: number])[];
+  /** For `requeue`: it counts as a failure. */
+  failed?: boolean;
 }
 export interface PublishFrame extends JsonPublish, JsonTarget {
   op: 'publish';
@@ -89,21 +97,18 @@ function frame(properties: object, required: readonly string[] = []): object {
   };
 }
 
-const settle = {
-  ...frame(
-    {
-      sub: id,
-      delivery,
-      deliveries: {
-        type: 'array',
-        maxItems: RANGES_MAX,
-        items: { anyOf: [delivery, { type: 'array', minItems: 2, maxItems: 2, items: delivery }] },
-      },
-    },
-    ['sub'],
-  ),
-  oneOf: [{ required: ['delivery'] }, { required: ['deliveries'] }],
+const deliveries = {
+  type: 'array',
+  maxItems: RANGES_MAX,
+  items: { anyOf: [delivery, { type: 'array', minItems: 2, maxItems: 2, items: delivery }] },
 };
+
+function settle(properties: object = {}): object {
+  return {
+    ...frame({ sub: id, delivery, deliveries, ...properties }, ['sub']),
+    oneOf: [{ required: ['delivery'] }, { required: ['deliveries'] }],
+  };
+}
 
 const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
   ['login', frame({ user: { type: 'string' }, password: { type: 'string' }, vhost: name }, ['user', 'password'])],
@@ -119,21 +124,24 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
           tags: { type: 'string' },
           queue: name,
           credit: { type: 'integer', minimum: 0, maximum: CREDIT_MAX },
+          priority: { type: 'integer' },
+          weight: { type: 'integer' },
+          timeout_ms: { type: 'integer' },
         },
         ['id'],
       ),
       oneOf: [{ required: ['topic'] }, { required: ['queue'] }],
       dependencies: {
         queue: { properties: { exchange: false, retained: false, filter: false, tags: false } },
-        topic: { properties: { credit: false } },
+        topic: { properties: { credit: false, priority: false, weight: false, timeout_ms: false } },
       },
     },
   ],
   ['unsubscribe', frame({ sub: id }, ['sub'])],
   ['credit', frame({ sub: id, credit: { type: 'integer', minimum: 0, maximum: CREDIT_MAX } }, ['sub', 'credit'])],
-  ['ack', settle],
-  ['requeue', settle],
-  ['discard', settle],
+  ['ack', settle()],
+  ['requeue', settle({ failed: { type: 'boolean' } })],
+  ['discard', settle()],
   [
     'publish',
     { ...frame({ ...PUBLISH_PROPERTIES, ...TARGET_PROPERTIES, mandatory: { type: 'boolean' } }), oneOf: TARGET_ONE_OF },

@@ -43,6 +43,9 @@ export function textFrame(text: string): Buffer {
   return frame;
 }
 
+/** What stands for the code of a close frame that never came [RFC 6455 section 7.1.5]. */
+const LOST = 1006;
+
 /** A WebSocket as a `Connection` that frames are written to. What arrives comes from `ws`, as whole messages. */
 export class WsOutput extends Connection {
   readonly #ws: WebSocket;
@@ -58,7 +61,9 @@ export class WsOutput extends Connection {
     ws.on('error', (error) => {
       failure = error;
     });
-    ws.on('close', () => this.finished(failure));
+    ws.on('close', (code) =>
+      this.finished(failure ?? (code === LOST ? new Error('the connection was lost') : undefined)),
+    );
   }
 
   /** Queue one text frame. */

@@ -11,6 +11,7 @@ import {
   type Limits,
   parsePattern,
   type SettleOp,
+  type SubscribeOptions,
   type Timer,
 } from '../../core/index.ts';
 import type { Authenticator, Login } from '../auth.ts';
@@ -89,7 +90,11 @@ export class JsonSession {
     this.#handshake = context.clock.after(context.limits.handshakeMs, () =>
       this.end(new CoreError('handshake-timeout')),
     );
-    output.handlers = { onChunk: () => {}, onRoom: () => this.#onRoom(), onClosed: () => this.#onClosed() };
+    output.handlers = {
+      onChunk: () => {},
+      onRoom: () => this.#onRoom(),
+      onClosed: (error) => this.#leave(error !== undefined),
+    };
     if (arrival.login !== undefined) {
       const { login } = arrival;
       this.#guard(undefined, () => this.#enter(login, arrival.vhost));
@@ -226,7 +231,8 @@ export class JsonSession {
       onDrain: () => this.#output.resume(),
     });
     const onEnd = (id: FrameId, reason: ErrorCode) => this.#onEnd(id, reason);
-    const host: SubscriptionHost = { client, output: this.#output, frames, limits, onEnd };
+    const onActive = (sub: FrameId, active: boolean) => this.#send({ op: 'active', sub, active });
+    const host: SubscriptionHost = { client, output: this.#output, frames, limits, onEnd, onActive };
     this.#handshake.cancel();
     this.#entered = { client, publisher, host };
     this.#send({ op: 'hello', server: 'JunctionMQ', version, user: login.user, vhost });
@@ -243,7 +249,7 @@ export class JsonSession {
       throw new CoreError('limit-exceeded', `${limits.subscriptionsPerConnectionMax} subscriptions`);
     }
     if (frame.queue !== undefined) {
-      this.#subscriptions.set(id, new QueueSubscription(host, id, frame.queue, frame.credit ?? CREDIT_DEFAULT));
+      this.#subscriptions.set(id, new QueueSubscription(host, id, frame.queue, optionsOf(frame)));
       this.#ok(id);
       return;
     }
@@ -273,7 +279,7 @@ export class JsonSession {
   #settle(frame: SettleFrame): void {
     const subscription = this.#queueSubscription(frame.sub);
     const ranges = frame.deliveries ?? [frame.delivery ?? 0];
-    const settled = subscription.settle(ranges, SETTLE_OPS[frame.op]);
+    const settled = subscription.settle(ranges, frame.failed === true ? 'modify' : SETTLE_OPS[frame.op]);
     const { id } = frame;
     if (id !== undefined) subscription.afterDurable(() => this.#send({ op: 'ok', id, settled }));
   }
@@ -289,17 +295,13 @@ export class JsonSession {
     for (const subscription of this.#subscriptions.values()) subscription.onRoom();
   }
 
-  #onClosed(): void {
-    this.#leave();
-  }
-
-  /** Be gone for the broker: what is unsettled is requeued. Idempotent. */
-  #leave(): void {
+  /** Be gone for the broker: what is unsettled is requeued. Idempotent. @param lost the peer went without a word */
+  #leave(lost = false): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#handshake.cancel();
     this.#early = undefined;
-    this.#entered?.client.close();
+    this.#entered?.client.close(lost);
     this.#subscriptions.clear();
   }
 
@@ -333,6 +335,13 @@ export class JsonSession {
       this.#output.destroy();
     }
   }
+}
+
+/** How a subscription to a queue consumes. */
+function optionsOf({ id, credit = CREDIT_DEFAULT, priority, weight, timeout_ms: timeoutMs }: SubscribeFrame) {
+  const options: SubscribeOptions = { credit, tag: String(id), priority: priority ?? 0, weight: weight ?? 1 };
+  if (timeoutMs !== undefined) options.timeoutMs = timeoutMs === -1 ? Number.POSITIVE_INFINITY : timeoutMs;
+  return options;
 }
 
 /** The filters of a subscription to topics, as binding arguments. */

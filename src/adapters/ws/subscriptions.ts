@@ -8,6 +8,7 @@ import type {
   Message,
   Pattern,
   SettleOp,
+  SubscribeOptions,
   Subscription,
   Tap,
 } from '../../core/index.ts';
@@ -31,6 +32,8 @@ export interface SubscriptionHost {
   readonly limits: Limits;
   /** The broker ended a subscription: forget it, and tell the peer. */
   onEnd(id: FrameId, reason: ErrorCode): void;
+  /** A subscription is the one its queue serves, or is so no more: tell the peer. */
+  onActive(id: FrameId, active: boolean): void;
 }
 
 export interface JsonSubscription {
@@ -98,16 +101,16 @@ export class QueueSubscription implements JsonSubscription {
   /** Number of the newest delivery. */
   #newest = 0;
 
-  /** Throws `not-found`, `resource-locked`, `in-use`, `limit-exceeded`. */
-  constructor(host: SubscriptionHost, id: FrameId, queue: string, window: number) {
+  /** Throws `not-found`, `resource-locked`, `in-use`, `limit-exceeded`, `invalid-argument`. */
+  constructor(host: SubscriptionHost, id: FrameId, queue: string, options: SubscribeOptions) {
     this.#host = host;
-    this.#window = window;
+    this.#window = options.credit;
     this.#prefix = `{"op":"message","sub":${JSON.stringify(id)},"delivery":`;
-    this.#subscription = host.client.subscribe(
-      queue,
-      { credit: window, tag: String(id) },
-      { onDeliveries: (batch) => this.#deliver(batch), onEnd: (reason) => host.onEnd(id, reason) },
-    );
+    this.#subscription = host.client.subscribe(queue, options, {
+      onDeliveries: (batch) => this.#deliver(batch),
+      onEnd: (reason) => host.onEnd(id, reason),
+      onActive: (active) => host.onActive(id, active),
+    });
   }
 
   /** Settle ranges of deliveries; answers how many were settled. Throws `unknown-delivery`: then none are. */
@@ -145,7 +148,8 @@ export class QueueSubscription implements JsonSubscription {
     const { output, frames } = this.#host;
     while (output.roomy && batch.next()) {
       this.#newest = batch.deliveryId;
-      const prefix = `${this.#prefix}${batch.deliveryId},"redeliveries":${batch.redeliveries},`;
+      const counts = `"redeliveries":${batch.redeliveries},"failures":${batch.failures}`;
+      const prefix = `${this.#prefix}${batch.deliveryId},${counts},`;
       output.sendText(frames.text(batch.message, prefix));
     }
   }

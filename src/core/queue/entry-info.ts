@@ -4,8 +4,10 @@
  * HELD: it is out of sight for a reason kept elsewhere, which a restart forgets.
  */
 export const RETURNS_MAX = 0xffff;
-export const FAILURE: number = 1 << 16;
-export const FAILURES_MASK: number = 0xff << 16;
+export const FAILURES_SHIFT = 16;
+export const FAILURES_MAX = 0xff;
+export const FAILURE: number = 1 << FAILURES_SHIFT;
+export const FAILURES_MASK: number = FAILURES_MAX << FAILURES_SHIFT;
 export const GIVEN_UP_SHIFT = 25;
 export const GIVEN_UP_MASK: number = 7 << GIVEN_UP_SHIFT;
 export const HELD: number = 1 << 28;

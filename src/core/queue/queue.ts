@@ -17,17 +17,17 @@ import { readStored } from '../stored-message.ts';
 import type { Subscription } from '../subscription.ts';
 import type { Vhost } from '../vhost.ts';
 import { Bound, isBounded } from './bound.ts';
-import { Consumers } from './consumers.ts';
+import type { Consumers } from './consumers.ts';
 import { DeadLetters } from './dead-letters.ts';
-import { FAILURE, FAILURES_MASK, GIVEN_UP_MASK, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
+import { FAILURE, FAILURES_MASK, FAILURES_SHIFT, GIVEN_UP_MASK, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
 import type { EntryLog } from './entry-log.ts';
 import { Expiry } from './expiry.ts';
 import { LANE_SPAN, type Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';
-import { Pulls } from './pulls.ts';
 import { purgeEntries } from './purge.ts';
 import { ReadAhead } from './read-ahead.ts';
 import type { QueueRules } from './rules.ts';
+import { Takers } from './takers.ts';
 import { UnusedTimer } from './unused.ts';
 
 /** Where the body of the message looked at is. */
@@ -51,9 +51,7 @@ export class Queue implements Rostered<Queue> {
   readonly lanes: Lanes;
   /** The lane of level 0: a plain queue has no other. */
   readonly base: Lane;
-  readonly consumers = new Consumers();
-  /** Pull subscriptions that have credit now: served first, and counted nowhere. */
-  readonly #pulls = new Pulls();
+  readonly takers = new Takers();
   older: Queue | undefined;
   newer: Queue | undefined;
   /** Info of the entry taken last. */
@@ -112,9 +110,8 @@ export class Queue implements Rostered<Queue> {
     return this.count - this.unsettled - this.purging - (this.#deadLetters?.count ?? 0);
   }
 
-  /** Somebody may take messages. */
-  get #wanted(): boolean {
-    return this.consumers.count > 0 || this.#pulls.waiting > 0;
+  get consumers(): Consumers {
+    return this.takers.consumers;
   }
 
   // ---- Rules ------------------------------------------------------------------------------------------------------
@@ -135,8 +132,10 @@ export class Queue implements Rostered<Queue> {
 
   /** Take rules, and have the parts that they need. */
   #adopt(effective: Effective): void {
+    const wasSingle = this.rules.singleActive;
     this.effective = effective;
     const { rules } = effective;
+    if (rules.singleActive !== wasSingle) this.takers.regroup(this);
     if (rules.messageTtlMs !== Number.POSITIVE_INFINITY) this.expires = true;
     if (rules.expiresMs !== Number.POSITIVE_INFINITY) this.#unused ??= new UnusedTimer(this);
     if (!isBounded(rules)) this.bound = undefined;
@@ -178,7 +177,7 @@ export class Queue implements Rostered<Queue> {
 
   #ready(lane: Lane): void {
     this.lanes.raise(lane);
-    if (!this.awake && (this.#wanted || this.expires)) this.engine.wake(this);
+    if (!this.awake && (this.takers.waiting || this.expires)) this.engine.wake(this);
   }
 
   // ---- Out --------------------------------------------------------------------------------------------------------
@@ -187,17 +186,17 @@ export class Queue implements Rostered<Queue> {
   dispatch(budget: number): boolean {
     if (this.bound !== undefined && this.#deadLetters?.crowded !== true && this.bound.trim(budget)) return true;
     const more = this.#handOut(budget);
-    if (this.#pulls.draining) this.#endDrains();
+    if (this.takers.draining) this.#endDrains();
     return more;
   }
 
   #handOut(budget: number): boolean {
     while (budget > 0) {
       if (this.deleted || this.next() < 0) return false;
-      const subscription = this.#pulls.pick() ?? this.consumers.pick();
+      const subscription = this.takers.pick();
       if (subscription === undefined) return this.expires && this.#expiry.run(budget);
       // One by one when several consumers can take: a fair share matters more than the cost of a call.
-      const taken = subscription.offer(subscription.pull || this.consumers.count === 1 ? budget : 1);
+      const taken = subscription.offer(subscription.pull || this.consumers.sole ? budget : 1);
       if (taken === 0 && this.#waiting()) return false;
       budget -= taken + 1;
     }
@@ -316,6 +315,10 @@ export class Queue implements Rostered<Queue> {
     if (failed && (info & FAILURES_MASK) !== FAILURES_MASK) info += FAILURE;
     lane.ring.setInfo(here, info);
     this.unsettled--;
+    if (failed && (info & FAILURES_MASK) >> FAILURES_SHIFT > this.rules.deliveryLimit) {
+      this.giveUp(position, 'delivery_limit');
+      return;
+    }
     lane.giveBack(here);
     lane.logInfo(here);
     this.#expiry.changed();
@@ -384,63 +387,32 @@ export class Queue implements Rostered<Queue> {
     this.#unused?.used();
   }
 
-  attach(subscription: Subscription): void {
-    if (subscription.pull) this.#pulls.keep(subscription);
-    else this.consumers.add(subscription);
-  }
-
-  /**
-   * A subscription is over, or (`holds`) is no consumer any more and keeps its deliveries. Answers true when it was the last
-   * consumer of a queue that goes with it.
-   */
+  /** A subscription is over, or (`holds`) is no consumer any more and keeps its deliveries. Answers true when it was the last
+   *  consumer of a queue that goes with it. */
   detach(subscription: Subscription, holds: boolean): boolean {
-    this.#pulls.drainNoMore(subscription);
-    if (holds) this.#pulls.keep(subscription);
-    else this.#pulls.forget(subscription);
-    if (!this.consumers.remove(subscription) || this.consumers.count > 0) return false;
-    this.#forgetUnwanted();
+    if (!this.takers.remove(subscription, holds) || this.consumers.count > 0) return false;
+    this.forgetUnwanted();
     this.#unused?.used();
     return this.settings.autoDelete;
   }
 
-  /** All of them, consumers or not. */
-  subscriptions(): Subscription[] {
-    return [...this.consumers.all(), ...this.#pulls.all()];
+  /** Give memory back that nobody has a use for. */
+  forgetUnwanted(): void {
+    if (!this.takers.waiting) this.#readAhead.drop();
   }
 
-  /** A pull subscription has credit and would take. */
-  pull(subscription: Subscription): void {
-    this.#pulls.wants(subscription);
-  }
-
-  /** A pull subscription takes no more for now. */
-  pullNoMore(subscription: Subscription): void {
-    this.#pulls.wantsNoMore(subscription);
-    this.#forgetUnwanted();
-  }
-
-  #forgetUnwanted(): void {
-    if (!this.#wanted) this.#readAhead.drop();
-  }
-
-  /** How many messages may be asked for soon: what is read ahead for single pulls would be read in vain. */
+  /** How many messages may be asked for soon: what is read ahead for single requests would be read in vain. */
   get demand(): number {
-    return this.consumers.count > 0 || this.expires ? Infinity : this.#pulls.room();
-  }
-
-  /** Tell a subscription when there is nothing more for it; it says what that means. */
-  drain(subscription: Subscription): void {
-    this.#pulls.drain(subscription);
-    this.engine.wake(this);
+    return this.expires ? Number.POSITIVE_INFINITY : this.takers.demand;
   }
 
   /** Messages that are next cannot be read for now: nobody should wait for them. */
   unreadable(): void {
-    this.#pulls.endDrains(Infinity);
+    this.takers.endDrains(Number.POSITIVE_INFINITY);
   }
 
   #endDrains(): void {
-    this.#pulls.endDrains(this.next() < 0 ? this.lanes.firstPending - 1 : -1);
+    this.takers.endDrains(this.next() < 0 ? this.lanes.firstPending - 1 : -1);
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------

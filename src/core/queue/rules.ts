@@ -12,6 +12,10 @@ const STRATEGIES = ['at-most-once', 'at-least-once'] as const;
 
 /** Ten years. */
 const TIME_MS_MAX = 10 * 365 * 24 * 3_600_000;
+/** The count of failures of a message ends at 255. */
+const DELIVERY_LIMIT_MAX = 254;
+/** 100 days. */
+export const CONSUMER_TIMEOUT_MS_MAX = 100 * 24 * 3_600_000;
 
 /** Where messages go that a queue gives up (docs/queue-rules.md "Dead letters"). */
 export interface DeadLetterRule {
@@ -38,6 +42,10 @@ export interface QueueRules {
   readonly maxPriority: number;
   /** Failed deliveries after which a message is given up; Infinity = never. */
   readonly deliveryLimit: number;
+  /** One consumer is served at a time. */
+  readonly singleActive: boolean;
+  /** Milliseconds a delivery may be unsettled; 0 = what the limit for all queues says, Infinity = for ever. */
+  readonly consumerTimeoutMs: number;
 }
 
 /** Told what is wrong with an argument. */
@@ -77,6 +85,23 @@ function limit(field: FieldOf<number>, min: number, max: number): Rule {
   return { ...count(field, min, max), isLimit: true };
 }
 
+/** Milliseconds, at least 1; -1 = for ever. */
+function timeout(field: 'consumerTimeoutMs'): Rule {
+  const { read } = count(field, -1, CONSUMER_TIMEOUT_MS_MAX);
+  const readTimeout: Read = (draft, value) =>
+    value === 0 ? `must be -1, or a whole number from 1 to ${CONSUMER_TIMEOUT_MS_MAX}` : read(draft, value);
+  return { read: readTimeout, isLimit: false };
+}
+
+function flag(field: FieldOf<boolean>): Rule {
+  const read: Read = (draft, value) => {
+    if (typeof value !== 'boolean') return 'must be true or false';
+    draft[field] = value;
+    return undefined;
+  };
+  return { read, isLimit: false };
+}
+
 function text(field: 'exchange' | 'key', bytesMax: number): Rule {
   const read: Read = (draft, value) => {
     if (typeof value !== 'string' || Buffer.byteLength(value) > bytesMax) {
@@ -108,14 +133,13 @@ const ARGUMENTS: ReadonlyMap<string, Rule> = new Map([
   ['x-dead-letter-exchange', text('exchange', 255)],
   ['x-dead-letter-routing-key', text('key', 65_535)],
   ['x-dead-letter-strategy', choice('strategy', STRATEGIES)],
-  ['x-delivery-limit', limit('deliveryLimit', -1, Number.MAX_SAFE_INTEGER)],
+  ['x-delivery-limit', limit('deliveryLimit', -1, DELIVERY_LIMIT_MAX)],
+  ['x-single-active-consumer', flag('singleActive')],
+  ['x-consumer-timeout', timeout('consumerTimeoutMs')],
 ]);
 
 /** Arguments that would change what becomes of messages, and do not yet: refused, not ignored. */
 const NOT_YET: ReadonlySet<string> = new Set([
-  'x-delivery-limit',
-  'x-single-active-consumer',
-  'x-consumer-timeout',
   'x-delayed-retry-type',
   'x-delayed-retry-min',
   'x-delayed-retry-max',
@@ -131,6 +155,8 @@ const NO_LIMITS = {
   overflow: 'drop-head',
   maxPriority: 0,
   deliveryLimit: Number.POSITIVE_INFINITY,
+  singleActive: false,
+  consumerTimeoutMs: 0,
 } as const;
 
 export const NO_RULES: QueueRules = Object.freeze({ ...NO_LIMITS, deadLetter: undefined });

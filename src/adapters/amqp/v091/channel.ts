@@ -35,9 +35,9 @@ export class Channel {
     this.#topology = new Topology(host);
   }
 
-  /** End consumers and producer; what is unsettled is requeued. */
-  close(): void {
-    this.deliveries.close();
+  /** End consumers and producer; what is unsettled is requeued. @param lost the connection went without a word */
+  close(lost = false): void {
+    this.deliveries.close(lost);
     this.publisher.close();
   }
 

@@ -1,13 +1,13 @@
 /** What takes messages from a queue for a channel: consumers, and single gets. */
 
-import type { DeliveryBatch, SettleOp, Subscription, SubscriptionHandlers } from '../../../core/index.ts';
+import type { DeliveryBatch, ErrorCode, SettleOp, Subscription, SubscriptionHandlers } from '../../../core/index.ts';
 import { deliverPrefix } from './deliver.ts';
 
 /** Where deliveries go; the channel's `Deliveries`. */
 export interface Receiver {
   deliver(consumer: Consumer, batch: DeliveryBatch): void;
   /** The broker ended a subscription. */
-  ended(taker: Taker): void;
+  ended(taker: Taker, reason: ErrorCode): void;
 }
 
 export interface GetReceiver extends Receiver {
@@ -32,17 +32,17 @@ export abstract class Taker implements SubscriptionHandlers {
   }
 
   abstract onDeliveries(batch: DeliveryBatch): void;
-  abstract onEnd(): void;
+  abstract onEnd(reason: ErrorCode): void;
 
   /** Settle deliveries `first` to `last`; answers how many there were. */
   settle(first: number, last: number, op: SettleOp): number {
     return this.subscription === undefined ? 0 : this.subscription.settle(first, last, op);
   }
 
-  /** End it, requeueing what is unsettled. */
-  close(): void {
+  /** End it, requeueing what is unsettled. @param lost the connection went without a word */
+  close(lost = false): void {
     this.over = true;
-    this.subscription?.close();
+    this.subscription?.close(lost);
     this.subscription = undefined;
   }
 }
@@ -68,10 +68,10 @@ export class Consumer extends Taker {
     this.#receiver.deliver(this, batch);
   }
 
-  override onEnd(): void {
+  override onEnd(reason: ErrorCode): void {
     this.over = true;
     this.subscription = undefined;
-    this.#receiver.ended(this);
+    this.#receiver.ended(this, reason);
   }
 
   override settle(first: number, last: number, op: SettleOp): number {
@@ -121,10 +121,10 @@ export class Getter extends Taker {
     this.#answer(true);
   }
 
-  override onEnd(): void {
+  override onEnd(reason: ErrorCode): void {
     this.over = true;
     this.subscription = undefined;
-    this.#receiver.ended(this);
+    this.#receiver.ended(this, reason);
     this.#answer(false);
   }
 

@@ -3,7 +3,7 @@
  * property bytes are copied as the publisher sent them.
  */
 
-import { FLAG_DIED, type Message } from '../../../core/index.ts';
+import { type DeliveryBatch, FLAG_DIED, type Message } from '../../../core/index.ts';
 import { copyBytes } from '../../bytes.ts';
 import type { Connection } from '../../connection.ts';
 import {
@@ -17,6 +17,7 @@ import {
   writeU32,
   writeU64,
 } from './codec.ts';
+import { withCounts } from './counts.ts';
 import { AMQP091_FORMAT, type Converter, SEPARATOR } from './message.ts';
 import { METHODS } from './methods.ts';
 
@@ -67,6 +68,12 @@ class Parts {
     this.keyStart = 0;
     this.keyEnd = converted.key.length;
   }
+
+  replaceHead(head: Buffer): void {
+    this.head = head;
+    this.headStart = 0;
+    this.headEnd = head.length;
+  }
 }
 
 /** Writes messages to one connection. */
@@ -82,14 +89,14 @@ export class MessageWriter {
     this.#converter = converter;
   }
 
-  /** basic.deliver. `prefix` is `deliverPrefix` of the consumer. */
-  deliver(channel: number, prefix: Buffer, tag: number, redelivered: boolean, message: Message): void {
-    this.#write(channel, prefix, tag, redelivered, -1, message);
+  /** basic.deliver of the message `batch` shows. `prefix` is `deliverPrefix` of the consumer. */
+  deliver(channel: number, prefix: Buffer, tag: number, batch: DeliveryBatch): void {
+    this.#write(channel, prefix, tag, -1, batch);
   }
 
   /** basic.get-ok. `left` is the number of messages still in the queue. */
-  getOk(channel: number, tag: number, redelivered: boolean, left: number, message: Message): void {
-    this.#write(channel, GET_OK_PREFIX, tag, redelivered, left, message);
+  getOk(channel: number, tag: number, left: number, batch: DeliveryBatch): void {
+    this.#write(channel, GET_OK_PREFIX, tag, left, batch);
   }
 
   /**
@@ -106,9 +113,12 @@ export class MessageWriter {
     this.#content(slab, at, channel, parts, message);
   }
 
-  #write(channel: number, prefix: Buffer, tag: number, redelivered: boolean, left: number, message: Message): void {
+  #write(channel: number, prefix: Buffer, tag: number, left: number, batch: DeliveryBatch): void {
+    const { message } = batch;
+    const redelivered = batch.redeliveries > 0;
     const parts = this.#parts;
     parts.fill(message, this.#converter);
+    if (redelivered) parts.replaceHead(withCounts(parts, batch));
     const exchangeLength = message.exchangeEnd - message.exchangeStart;
     const keyLength = parts.keyEnd - parts.keyStart;
     const size = prefix.length + DELIVERY_FIXED_BYTES + exchangeLength + keyLength + (left >= 0 ? 4 : 0);

@@ -1,5 +1,11 @@
 /** The consuming side of one channel: consumers, prefetch, delivery tags and their settlement, basic.get. */
-import { CoreError, type DeliveryBatch, type SettleOp, type SubscribeOptions } from '../../../core/index.ts';
+import {
+  CoreError,
+  type DeliveryBatch,
+  type ErrorCode,
+  type SettleOp,
+  type SubscribeOptions,
+} from '../../../core/index.ts';
 import { Consumer, type GetReceiver, Getter, type Taker } from './consumer.ts';
 import { AmqpError } from './errors.ts';
 import type { ChannelHost, Collector } from './host.ts';
@@ -62,16 +68,18 @@ export class Deliveries implements GetReceiver, Collector {
     const tag = args.consumerTag === '' ? `amq.ctag-${crypto.randomUUID()}` : args.consumerTag;
     if (this.#byTag.has(tag)) throw new AmqpError('not-allowed', `attempt to reuse consumer tag '${tag}'`);
     const limited = !args.noAck && this.#prefetch > 0;
-    const priority = priorityOf(args);
     const consumer = new Consumer(this.#takeSlot(), tag, args.noAck, limited, this);
     this.#takers[consumer.slot] = consumer;
     const options: SubscribeOptions = {
       credit: limited ? this.#prefetch : Number.POSITIVE_INFINITY,
       exclusive: args.exclusive,
       settled: args.noAck,
-      priority,
+      priority: numberOf(args, 'x-priority') ?? 0,
+      weight: numberOf(args, 'x-weight') ?? 1,
       tag,
     };
+    const timeoutMs = numberOf(args, 'x-consumer-timeout');
+    if (timeoutMs !== undefined) options.timeoutMs = timeoutMs === -1 ? Number.POSITIVE_INFINITY : timeoutMs;
     this.#subscribe(consumer, queue, options);
     this.#byTag.set(tag, consumer);
     return tag;
@@ -157,9 +165,10 @@ export class Deliveries implements GetReceiver, Collector {
     this.#settled();
   }
 
-  close(): void {
+  /** @param lost the connection went without a word */
+  close(lost: boolean): void {
     this.flush();
-    for (const taker of this.#takers) taker?.close();
+    for (const taker of this.#takers) taker?.close(lost);
     this.#byTag.clear();
     this.#getters.clear();
     this.#paused.clear();
@@ -178,25 +187,30 @@ export class Deliveries implements GetReceiver, Collector {
       if (!batch.next()) return;
       const tag = noAck ? this.#tags.skip() : this.#tags.add(slot, batch.deliveryId);
       if (!noAck) consumer.held++;
-      messages.deliver(this.#channel, prefix, tag, batch.redeliveries > 0, batch.message);
+      messages.deliver(this.#channel, prefix, tag, batch);
     }
   }
 
-  ended(taker: Taker): void {
+  ended(taker: Taker, reason: ErrorCode): void {
     this.#retire(taker);
-    if (!(taker instanceof Consumer) || this.#byTag.get(taker.tag) !== taker) return;
-    const consumer = taker;
-    this.#byTag.delete(consumer.tag);
-    this.#paused.delete(consumer);
-    if (!this.#host.capable('consumer_cancel_notify')) return;
-    this.#host.send(this.#channel, 'basic.cancel', { consumerTag: consumer.tag, noWait: true });
+    const isKnown = taker instanceof Consumer && this.#byTag.get(taker.tag) === taker;
+    if (isKnown) {
+      this.#byTag.delete(taker.tag);
+      this.#paused.delete(taker);
+    }
+    if (isKnown && this.#host.capable('consumer_cancel_notify')) {
+      this.#host.send(this.#channel, 'basic.cancel', { consumerTag: taker.tag, noWait: true });
+    } else if (reason === 'consumer-timeout') {
+      // What it holds has gone back, and there is no softer way to say so.
+      this.#host.failChannel(this.#channel, new CoreError(reason));
+    }
   }
 
   got(getter: Getter, batch: DeliveryBatch): void {
     const tag = getter.noAck ? this.#tags.skip() : this.#tags.add(getter.slot, batch.deliveryId);
     if (!getter.noAck) getter.held++;
     const left = this.#host.broker.admin.queue(this.#host.client.vhost, getter.queue)?.ready ?? 0;
-    this.#host.messages.getOk(this.#channel, tag, batch.redeliveries > 0, left, batch.message);
+    this.#host.messages.getOk(this.#channel, tag, left, batch);
   }
 
   #mayTake(noAck: boolean): boolean {
@@ -253,11 +267,11 @@ export class Deliveries implements GetReceiver, Collector {
   }
 }
 
-function priorityOf(args: Arguments<'basic.consume'>): number {
-  const priority = args.arguments['x-priority'];
-  if (priority === undefined) return 0;
-  if (typeof priority === 'number' && Number.isInteger(priority)) return priority;
-  throw new AmqpError('precondition-failed', "consumer argument 'x-priority' must be an integer");
+/** A consumer argument; the core knows what it may be. */
+function numberOf(args: Arguments<'basic.consume'>, name: string): number | undefined {
+  const value = args.arguments[name];
+  if (value === undefined || (typeof value === 'number' && Number.isInteger(value))) return value;
+  throw new AmqpError('precondition-failed', `consumer argument '${name}' must be an integer`);
 }
 
 function unknownTag(tag: number): AmqpError {

@@ -75,6 +75,7 @@ export const REPLY_OF: { readonly [C in ErrorCode]: ReplyName } = {
   'unknown-delivery': 'precondition-failed',
   'offset-out-of-range': 'precondition-failed',
   fenced: 'precondition-failed',
+  'consumer-timeout': 'precondition-failed',
   'malformed-frame': 'frame-error',
   'frame-too-large': 'frame-error',
   'protocol-violation': 'unexpected-frame',
@@ -115,4 +116,14 @@ export function shortText(text: string): string {
     kept += character;
   }
   return `${kept}...`;
+}
+
+/** Arguments of channel.close and connection.close for an error. */
+export function closeArguments(failure: AmqpError) {
+  return {
+    replyCode: failure.code,
+    replyText: failure.replyText,
+    classId: failure.methodId >>> 16,
+    methodId: failure.methodId & 0xffff,
+  };
 }

@@ -43,6 +43,8 @@ export interface ChannelHost extends SessionPeer {
   flushAfterChunk(collector: Collector): void;
   /** Have `writer.writeLate` called right before the connection is next written. */
   writeBeforeFlush(writer: LateWriter): void;
+  /** Close a channel for something that no method of its peer caused. */
+  failChannel(channel: number, error: Error): void;
   /** This connection publishes: alarms concern it. */
   publishing(): void;
 }

@@ -28,6 +28,8 @@ const PROPERTIES = [
 
 /** Property flags: bit 15 is the first property. Bit 0 would announce a second flags word, which this class never needs. */
 const FLAGS_USED = 0xfffc;
+const HAS_CONTENT_TYPE = 1 << 15;
+const HAS_CONTENT_ENCODING = 1 << 14;
 const HAS_HEADERS = 1 << 13;
 const HAS_DELIVERY_MODE = 1 << 12;
 const HAS_PRIORITY = 1 << 11;
@@ -85,6 +87,32 @@ export function encodeProperties(writer: Writer, properties: BasicProperties): v
     else writer[type](value as number);
   }
   writer.bytes.writeUInt16BE(flags, from);
+}
+
+/** A range of bytes that holds property flags and list. */
+export interface PropertyBytes {
+  readonly head: Buffer;
+  readonly headStart: number;
+  readonly headEnd: number;
+}
+
+/** A copy with more headers, behind those that are there. @param fields encoded fields of a table */
+export function withHeaders({ head, headStart, headEnd }: PropertyBytes, fields: Buffer): Buffer {
+  const flags = head.readUInt16BE(headStart);
+  // Only two short strings can stand in front of the headers.
+  let table = headStart + 2;
+  for (const flag of [HAS_CONTENT_TYPE, HAS_CONTENT_ENCODING]) {
+    if ((flags & flag) !== 0) table += 1 + (head[table] as number);
+  }
+  const hasHeaders = (flags & HAS_HEADERS) !== 0;
+  const known = hasHeaders ? head.readUInt32BE(table) : 0;
+  const rest = hasHeaders ? table + 4 + known : table;
+  const size = Buffer.allocUnsafeSlow(4);
+  size.writeUInt32BE(known + fields.length);
+  const headers = head.subarray(rest - known, rest);
+  const all = Buffer.concat([head.subarray(headStart, table), size, headers, fields, head.subarray(rest, headEnd)]);
+  all.writeUInt16BE(flags | HAS_HEADERS);
+  return all;
 }
 
 /** What the broker itself needs to know of a message's properties. Reused from message to message. */

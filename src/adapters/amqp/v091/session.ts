@@ -25,7 +25,7 @@ import {
 } from './codec.ts';
 import { MessageWriter } from './deliver.ts';
 import type { SessionEnvironment } from './environment.ts';
-import { AmqpError, REPLY_OF, shortText, toAmqpError } from './errors.ts';
+import { AmqpError, closeArguments, REPLY_OF, shortText, toAmqpError } from './errors.ts';
 import { Writer } from './fields.ts';
 import { type FrameHandler, FrameStream } from './frame-stream.ts';
 import {
@@ -150,6 +150,11 @@ export class Session implements ChannelHost, ConnectionHandlers, FrameHandler {
     this.#stream.release(reason);
   }
 
+  failChannel(channel: number, error: Error): void {
+    this.#methodId = 0;
+    this.#fail(error, channel);
+  }
+
   publishing(): void {
     this.#blocking?.publishing();
   }
@@ -166,11 +171,10 @@ export class Session implements ChannelHost, ConnectionHandlers, FrameHandler {
 
   onClosed(error: Error | undefined): void {
     const { log } = this.#environment;
-    if (this.#state === 'running') {
-      log('info', 'amqp connection lost', { ...this.#about(), error: error?.message });
-    }
+    const lost = this.#state === 'running';
+    if (lost) log('info', 'amqp connection lost', { ...this.#about(), error: error?.message });
     this.#state = 'closed';
-    this.#stop();
+    this.#stop(lost);
     this.#stream.end();
     this.#onClosed();
   }
@@ -472,27 +476,17 @@ export class Session implements ChannelHost, ConnectionHandlers, FrameHandler {
   }
 
   /** Give everything back to the core. */
-  #stop(): void {
+  #stop(lost = false): void {
     this.#timer?.cancel();
     this.#heartbeat?.stop();
-    for (const channel of this.#channels.values()) channel.close();
+    for (const channel of this.#channels.values()) channel.close(lost);
     this.#channels.clear();
     this.#lastChannel = undefined;
-    this.#client?.close();
+    this.#client?.close(lost);
   }
 
   #about(): Readonly<Record<string, unknown>> {
     const { address, port } = this.connection.peer;
     return { peer: `${address}:${port}`, user: this.#login?.user, vhost: this.#client?.vhost, state: this.#state };
   }
-}
-
-/** Arguments of channel.close and connection.close for an error. */
-function closeArguments(failure: AmqpError): ArgumentsToSend<'connection.close'> & ArgumentsToSend<'channel.close'> {
-  return {
-    replyCode: failure.code,
-    replyText: failure.replyText,
-    classId: failure.methodId >>> 16,
-    methodId: failure.methodId & 0xffff,
-  };
 }

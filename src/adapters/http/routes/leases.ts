@@ -59,19 +59,20 @@ export function leaseRoutes(app: FastifyInstance, context: HttpContext): void {
 
 function settleRoutes(app: FastifyInstance, context: HttpContext): void {
   const schema = {
-    querystring: query({ deliveries: { type: 'string', maxLength: 8192 } }),
+    querystring: query({ deliveries: { type: 'string', maxLength: 8192 }, failed: { type: 'boolean' } }),
     response: { 200: object({ settled: { type: 'integer' }, remaining: { type: 'integer' } }) },
   };
   for (const [path, op] of SETTLES) {
-    app.post<{ Params: { id: string }; Querystring: { deliveries?: string } }>(
+    app.post<{ Params: { id: string }; Querystring: { deliveries?: string; failed?: boolean } }>(
       `/leases/:id/${path}`,
       { schema },
       (request) => {
-        const { deliveries } = request.query;
+        const { deliveries, failed = false } = request.query;
+        if (failed && op !== 'requeue') throw new CoreError('invalid-argument', 'only what is requeued can be failed');
         const ranges = deliveries === undefined ? undefined : parseRanges(deliveries);
         return withLease(context, request, async (lease) => {
           const { leases } = context.serving;
-          const settled = await leases.settle(lease, ranges, op);
+          const settled = await leases.settle(lease, ranges, failed ? 'modify' : op);
           return { settled, remaining: leases.remaining(lease) };
         });
       },
@@ -127,8 +128,10 @@ async function take(
 async function leaseJson(context: HttpContext, request: LeaseCall, reply: FastifyReply): Promise<FastifyReply> {
   const { broker } = context;
   const messages: string[] = [];
-  const lease = await take(context, request, reply, request.query.max, (message, deliveryId, redeliveries) => {
-    messages.push(`{"delivery":${deliveryId},"redeliveries":${redeliveries},${messageJsonTail(broker, message)}`);
+  const lease = await take(context, request, reply, request.query.max, (batch) => {
+    const { deliveryId, redeliveries, failures, message } = batch;
+    const counts = `"delivery":${deliveryId},"redeliveries":${redeliveries},"failures":${failures}`;
+    messages.push(`{${counts},${messageJsonTail(broker, message)}`);
   });
   const head = lease === undefined ? '"lease":null' : `"lease":"${lease.id}","expires_at_ms":${lease.expiresAtMs}`;
   // Written by hand: every message is JSON text already.
@@ -141,10 +144,10 @@ async function leaseJson(context: HttpContext, request: LeaseCall, reply: Fastif
 /** One message as it is: its body is the response's. */
 async function leaseRaw(context: HttpContext, request: LeaseCall, reply: FastifyReply): Promise<FastifyReply> {
   let body: Buffer | undefined;
-  const lease = await take(context, request, reply, 1, (message, _deliveryId, redeliveries) => {
+  const lease = await take(context, request, reply, 1, ({ message, redeliveries, failures }) => {
     body = Buffer.from(message.bytes.subarray(message.bodyStart, message.bodyEnd));
     writeMessageHeaders(context, reply, message);
-    reply.header('x-redeliveries', redeliveries);
+    reply.header('x-redeliveries', redeliveries).header('x-failures', failures);
   });
   if (lease === undefined) {
     for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);

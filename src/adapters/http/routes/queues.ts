@@ -1,10 +1,10 @@
-/** Queues: list, inspect, declare, delete, purge. */
+/** Queues: list, inspect, declare, delete, purge; their consumers. */
 import type { FastifyInstance } from 'fastify';
-import { CoreError, type QueueInfo } from '../../../core/index.ts';
+import { type ConsumerInfo, CoreError, type QueueInfo } from '../../../core/index.ts';
 import { checkText } from '../../json-message.ts';
 import { type Json, jsonToNamed, namedToJson } from '../../json-value.ts';
 import type { HttpContext } from '../context.ts';
-import { type ListQuery, listQuery, object, page, pageOf, QUEUE, query } from '../schemas.ts';
+import { CONSUMER, type ListQuery, listQuery, object, page, pageOf, QUEUE, query } from '../schemas.ts';
 
 interface QueueBody {
   durable?: boolean;
@@ -34,6 +34,18 @@ export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
   );
   app.get<Named>('/queues/:queue', { schema: { querystring: query(), response: { 200: QUEUE } } }, async (request) =>
     queueJson(known(context, context.vhost(request), request.params.queue)),
+  );
+  app.get<Named & { Querystring: ListQuery }>(
+    '/queues/:queue/consumers',
+    { schema: { querystring: listQuery(context.limits), response: { 200: pageOf(CONSUMER) } } },
+    async (request) => {
+      const consumers = context.broker.admin.consumers(context.vhost(request), request.params.queue);
+      const { total, items } = page(
+        consumers.map((consumer) => ({ name: consumer.tag, consumer })),
+        request.query,
+      );
+      return { total, items: items.map(({ consumer }) => consumerJson(consumer)) };
+    },
   );
   app.put<Named & { Body: QueueBody | null }>(
     '/queues/:queue',
@@ -83,6 +95,18 @@ function known(context: HttpContext, vhost: string, name: string): QueueInfo {
   const info = context.broker.admin.queue(vhost, name);
   if (info === undefined) throw new CoreError('not-found', `queue ${name} in virtual host ${vhost}`);
   return info;
+}
+
+/** What is without limit is null: JSON has no word for it. */
+function consumerJson(info: ConsumerInfo): object {
+  const { client, clientId, credit, timeoutMs } = info;
+  return {
+    ...info,
+    connection: client,
+    client_id: clientId,
+    credit: Number.isFinite(credit) ? credit : null,
+    timeout_ms: Number.isFinite(timeoutMs) ? timeoutMs : null,
+  };
 }
 
 function queueJson(info: QueueInfo): object {

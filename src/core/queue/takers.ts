@@ -1,0 +1,98 @@
+/**
+ * The subscriptions of a queue: its consumers, those that take single messages when asked, and cancelled ones that keep what they
+ * have. And whoever waits for the end of what there is, consumer or not.
+ */
+import type { Subscription } from '../subscription.ts';
+import { Consumers } from './consumers.ts';
+import type { Queue } from './queue.ts';
+import { SingleActive } from './single-active.ts';
+
+export class Takers {
+  consumers = new Consumers();
+  /** Those that take on request and have credit now: served before the consumers, and counted nowhere. */
+  readonly #pulls = new Consumers();
+  /** All that are no consumers. */
+  #others: Set<Subscription> | undefined;
+  #draining: Subscription[] = [];
+
+  /** Somebody may take messages. */
+  get waiting(): boolean {
+    return this.consumers.count > 0 || this.#pulls.count > 0;
+  }
+
+  get draining(): boolean {
+    return this.#draining.length > 0;
+  }
+
+  /** The one to serve next, or undefined when none can take. */
+  pick(): Subscription | undefined {
+    return this.#pulls.pick() ?? this.consumers.pick();
+  }
+
+  add(subscription: Subscription): void {
+    if (subscription.pull) this.#keep(subscription);
+    else this.consumers.add(subscription);
+  }
+
+  /** It is over, or (`holds`) is no consumer any more and keeps its deliveries. Answers whether it was a consumer. */
+  remove(subscription: Subscription, holds: boolean): boolean {
+    if (this.draining) this.#draining = this.#draining.filter((other) => other !== subscription);
+    if (holds) this.#keep(subscription);
+    else this.#others?.delete(subscription);
+    return this.consumers.remove(subscription);
+  }
+
+  #keep(subscription: Subscription): void {
+    this.#others ??= new Set();
+    this.#others.add(subscription);
+  }
+
+  /** All of them, consumers or not. */
+  all(): Subscription[] {
+    return [...this.consumers.all(), ...(this.#others ?? [])];
+  }
+
+  /** Serve the consumers as the rules of their queue want it from now on. */
+  regroup(queue: Queue): void {
+    const members = this.consumers.all();
+    const group = queue.rules.singleActive ? new SingleActive(queue, this.all()) : new Consumers();
+    // From the last one on, so that none of them becomes the active one on the way.
+    for (const member of members.toReversed()) this.consumers.remove(member);
+    for (const member of members) group.add(member);
+    this.consumers = group;
+  }
+
+  // ---- On request -------------------------------------------------------------------------------------------------
+
+  /** It has credit and would take. */
+  wants(subscription: Subscription): void {
+    this.#pulls.add(subscription);
+  }
+
+  wantsNoMore(subscription: Subscription): void {
+    this.#pulls.remove(subscription);
+  }
+
+  /** Messages that may be asked for soon. */
+  get demand(): number {
+    if (this.consumers.count > 0) return Number.POSITIVE_INFINITY;
+    let room = 0;
+    for (const subscription of this.#pulls.all()) room += subscription.room;
+    return room;
+  }
+
+  /** `subscription` wants to know when there is nothing more for it. */
+  drain(subscription: Subscription): void {
+    if (!this.#draining.includes(subscription)) this.#draining.push(subscription);
+  }
+
+  /** Tell those for whom there is nothing more: everything up to batch `until` is handed out. Infinity: tell all. */
+  endDrains(until: number): void {
+    const draining = this.#draining;
+    this.#draining = [];
+    for (const subscription of draining) {
+      if (subscription.drainUntil <= until || subscription.room === 0) subscription.drained();
+      else this.#draining.push(subscription);
+    }
+  }
+}

@@ -1,7 +1,7 @@
 /**
  * The consumers of a queue that serves one of them at a time: the first of the highest priority. The next one has its turn when
  * nothing is left in the hands of the one before it, whether that ended, was cancelled, or has to make way for a consumer of
- * higher priority (as RabbitMQ's quorum queues do it). So messages are never handled by two consumers at the same time.
+ * higher priority. So messages of the queue are never in the hands of two consumers at the same time.
  */
 import type { Dispatched } from '../engine.ts';
 import type { Subscription } from '../subscription.ts';

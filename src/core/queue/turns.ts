@@ -13,10 +13,11 @@ export class Seat {
   /** Round robin: its neighbours in the ring. */
   before: Seat = this;
   after: Seat = this;
-  /** Fair share: its index in the heap, and when it is due, in turns of the line: `round + (taken + 1) / weight`. */
+  /** Fair share: its index in the heap, and when it is due, in rounds of the line. */
   index = 0;
   due = 0;
   round = 0;
+  /** Turns it has had in that round. */
   taken = 0;
   /** Fair share: among those due at the same time, the lowest goes first. */
   rank = 0;
@@ -79,8 +80,8 @@ export class RoundRobin implements Line {
 
 /**
  * In proportion to their weights, and evenly spread: while all stand in line, a consumer of weight w has exactly w turns in
- * each round of the line, the k-th of them due at k / w (stride scheduling: Waldspurger and Weihl, 1995). A binary heap by the
- * time the next turn is due. One that comes back after a while has nothing saved up.
+ * each round of the line, in the middle of each of the w parts the round has for it (stride scheduling: Waldspurger and Weihl,
+ * 1995). A binary heap by the time the next turn is due. One that comes back after a while has nothing saved up.
  */
 export class FairShare implements Line {
   readonly #heap: Seat[] = [];
@@ -95,23 +96,18 @@ export class FairShare implements Line {
   pass(): void {
     const seat = this.#heap[0] as Seat;
     this.#now = seat.due;
-    const { weight } = seat.subscription;
-    if (++seat.taken === weight) {
-      seat.taken = 0;
-      seat.round++;
-    }
-    // Divided anew each time, not added up: what is due at the same time stays so.
-    seat.due = seat.round + (seat.taken + 1) / weight;
+    seat.taken++;
+    plan(seat);
     this.#sink(0, seat);
   }
 
   enter(seat: Seat): void {
-    const { weight } = seat.subscription;
     if (seat.rank === 0) seat.rank = ++this.#ranks;
     if (seat.due <= this.#now) {
       seat.round = Math.floor(this.#now);
-      seat.taken = Math.floor((this.#now - seat.round) * weight);
-      seat.due = seat.round + (seat.taken + 1) / weight;
+      // The turns that are over in this round.
+      seat.taken = Math.floor((this.#now - seat.round) * seat.subscription.weight + 0.5);
+      plan(seat);
     }
     this.#heap.push(seat);
     this.#rise(this.#heap.length - 1, seat);
@@ -157,6 +153,16 @@ export class FairShare implements Line {
     heap[at] = seat;
     seat.index = at;
   }
+}
+
+/** Its next turn, after those it has had. Divided anew each time, not added up: what is due at the same time stays so. */
+function plan(seat: Seat): void {
+  const { weight } = seat.subscription;
+  if (seat.taken === weight) {
+    seat.taken = 0;
+    seat.round++;
+  }
+  seat.due = seat.round + (seat.taken + 0.5) / weight;
 }
 
 function precedes(one: Seat, other: Seat): boolean {

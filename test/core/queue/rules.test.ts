@@ -21,6 +21,8 @@ t.test('arguments become rules; names that are no rules are left alone', async (
     'x-dead-letter-routing-key': 'dead',
     'x-dead-letter-strategy': 'at-least-once',
     'x-delivery-limit': 5,
+    'x-single-active-consumer': true,
+    'x-consumer-timeout': 1000,
     'x-something': [1],
   };
   t.same(
@@ -34,6 +36,8 @@ t.test('arguments become rules; names that are no rules are left alone', async (
       maxPriority: 10,
       deadLetter: { exchange: '', key: 'dead', strategy: 'at-least-once' },
       deliveryLimit: 5,
+      singleActive: true,
+      consumerTimeoutMs: 1000,
     },
   );
 });
@@ -53,6 +57,8 @@ t.test('each bad value is a problem that says what the value may be', async (t) 
   t.match(problemsOf({ 'x-max-priority': 1000 }), [/from 0 to 255/]);
   t.match(problemsOf({ 'x-expires': 0 }), [/from 1 to/]);
   t.match(problemsOf({ 'x-delivery-limit': -2 }), [/from -1 to/]);
+  t.match(problemsOf({ 'x-single-active-consumer': 1 }), [/must be true or false/]);
+  t.match(problemsOf({ 'x-consumer-timeout': 0 }), [/must be -1, or a whole number from 1 to/]);
   t.match(problemsOf({ 'x-overflow': 'explode' }), [/one of drop-head, reject-publish, reject-publish-dlx/]);
   t.match(problemsOf({ 'x-dead-letter-exchange': 1 }), [/must be text of at most 255 bytes/]);
   t.match(problemsOf({ 'x-dead-letter-routing-key': 'k' }), [/needs x-dead-letter-exchange/]);
@@ -72,7 +78,7 @@ t.test('what is not there yet is refused, not ignored', async (t) => {
   t.throws(() => checkRules('q', { 'x-max-age': 1 }), { code: 'invalid-argument', message: /x-max-age is not supp/ });
   const fixture = await start();
   connect(fixture);
-  const settings = { ...DURABLE, arguments: { 'x-single-active-consumer': true } };
+  const settings = { ...DURABLE, arguments: { 'x-max-age': '1h' } };
   await t.rejects(fixture.broker.admin.declareQueue('/', 'q', settings), { code: 'invalid-argument' });
   t.equal(fixture.broker.admin.queue('/', 'q'), undefined);
 });

@@ -9,7 +9,7 @@ import {
 import { Consumer, type GetReceiver, Getter, type Taker } from './consumer.ts';
 import { AmqpError } from './errors.ts';
 import type { ChannelHost, Collector } from './host.ts';
-import type { Arguments } from './methods.ts';
+import type { Arguments, FieldTable } from './methods.ts';
 import { DeliveryTags } from './tags.ts';
 
 /** Idle getters kept for the next basic.get of their queue. */
@@ -68,18 +68,10 @@ export class Deliveries implements GetReceiver, Collector {
     const tag = args.consumerTag === '' ? `amq.ctag-${crypto.randomUUID()}` : args.consumerTag;
     if (this.#byTag.has(tag)) throw new AmqpError('not-allowed', `attempt to reuse consumer tag '${tag}'`);
     const limited = !args.noAck && this.#prefetch > 0;
+    const credit = limited ? this.#prefetch : Number.POSITIVE_INFINITY;
+    const options = { ...wishesOf(args), credit, exclusive: args.exclusive, settled: args.noAck, tag };
     const consumer = new Consumer(this.#takeSlot(), tag, args.noAck, limited, this);
     this.#takers[consumer.slot] = consumer;
-    const options: SubscribeOptions = {
-      credit: limited ? this.#prefetch : Number.POSITIVE_INFINITY,
-      exclusive: args.exclusive,
-      settled: args.noAck,
-      priority: numberOf(args, 'x-priority') ?? 0,
-      weight: numberOf(args, 'x-weight') ?? 1,
-      tag,
-    };
-    const timeoutMs = numberOf(args, 'x-consumer-timeout');
-    if (timeoutMs !== undefined) options.timeoutMs = timeoutMs === -1 ? Number.POSITIVE_INFINITY : timeoutMs;
     this.#subscribe(consumer, queue, options);
     this.#byTag.set(tag, consumer);
     return tag;
@@ -267,9 +259,19 @@ export class Deliveries implements GetReceiver, Collector {
   }
 }
 
-/** A consumer argument; the core knows what it may be. */
-function numberOf(args: Arguments<'basic.consume'>, name: string): number | undefined {
-  const value = args.arguments[name];
+/** What a consumer asks for in its arguments. */
+function wishesOf({ arguments: args }: Arguments<'basic.consume'>): Partial<SubscribeOptions> {
+  const timeoutMs = numberOf(args, 'x-consumer-timeout');
+  return {
+    priority: numberOf(args, 'x-priority') ?? 0,
+    weight: numberOf(args, 'x-weight') ?? 1,
+    ...(timeoutMs === undefined ? {} : { timeoutMs: timeoutMs === -1 ? Number.POSITIVE_INFINITY : timeoutMs }),
+  };
+}
+
+/** The core knows what it may be. */
+function numberOf(args: FieldTable, name: string): number | undefined {
+  const value = args[name];
   if (value === undefined || (typeof value === 'number' && Number.isInteger(value))) return value;
   throw new AmqpError('precondition-failed', `consumer argument '${name}' must be an integer`);
 }

@@ -24,6 +24,7 @@ import type {
 import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
 import type { Exchange } from './exchange-entity.ts';
+import { HalfAdmin } from './half/admin.ts';
 import type { Pattern } from './message.ts';
 import type { Queue } from './queue/queue.ts';
 import { checkRules } from './queue/rules.ts';
@@ -43,6 +44,7 @@ interface DeleteQueueOptions {
 }
 
 export class Admin implements AdminDoor {
+  readonly halves: HalfAdmin;
   readonly #engine: Engine;
   readonly #topology: Topology;
   readonly #clients: ReadonlyMap<number, Client>;
@@ -51,6 +53,7 @@ export class Admin implements AdminDoor {
     this.#engine = topology.engine;
     this.#topology = topology;
     this.#clients = clients;
+    this.halves = new HalfAdmin(topology);
   }
 
   // ---- Virtual hosts ----------------------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
 /** One connection's presence in a virtual host: owns what is to be cleaned up when the connection goes. */
 import type {
+  CheckerHandlers,
   Client as ClientDoor,
   ClientHandlers,
   ClientInfo,
   GroupHandlers,
   GroupOptions,
+  HalfDone,
+  HalfOp,
   Identity,
   ProducerHandlers,
   ReaderHandlers,
@@ -16,6 +19,7 @@ import type {
 import type { Engine } from './engine.ts';
 import { CoreError, type ErrorCode } from './errors.ts';
 import { type Bag, bagAdd, bagItems, bagRemove } from './exchange/bag.ts';
+import { Checker } from './half/producer-group.ts';
 import { Producer } from './producer.ts';
 import type { Queue } from './queue/queue.ts';
 import { Subscription } from './subscription.ts';
@@ -46,6 +50,7 @@ export class Client implements ClientDoor {
   #readers: Bag<Reader>;
   #readerCount = 0;
   #members: Bag<Member>;
+  #checkers: Bag<Checker>;
   readonly #gone: (client: Client) => void;
 
   /** @param gone called once, when the client has closed */
@@ -127,6 +132,32 @@ export class Client implements ClientDoor {
     this.#members = bagRemove(this.#members, member);
   }
 
+  checker(name: string, handlers: CheckerHandlers): Checker {
+    this.#checkOpen();
+    const { halves } = this.home.topology;
+    const group = halves.openGroup(this.home, name);
+    const checker = new Checker(group, this, handlers, () => halves.tidy(group));
+    this.#checkers = bagAdd(this.#checkers, checker);
+    return checker;
+  }
+
+  /** It can be asked no more about the halves of a group. */
+  leftChecking(checker: Checker): void {
+    this.#checkers = bagRemove(this.#checkers, checker);
+  }
+
+  finishHalf(group: string, id: string, op: HalfOp, done: HalfDone): void {
+    this.#checkOpen();
+    const { halves } = this.home.topology;
+    const half = halves.ending(this.home, group, id, op);
+    if (half === undefined) this.engine.afterDurable(() => done(undefined));
+    else
+      halves.end(half, op, (error) => {
+        if (error === undefined) this.engine.afterDurable(() => done(undefined));
+        else done(error);
+      });
+  }
+
   #partition(topic: string, partition: number): Partition {
     return this.home.topicOf(topic).partition(partition);
   }
@@ -169,6 +200,7 @@ export class Client implements ClientDoor {
     for (const other of bagItems(this.#others)) other.close();
     for (const reader of bagItems(this.#readers)) reader.close();
     for (const member of bagItems(this.#members)) member.leave();
+    for (const checker of bagItems(this.#checkers)) checker.close();
     for (const queue of bagItems(this.#queues)) this.home.deleteQueue(queue);
     this.#gone(this);
   }

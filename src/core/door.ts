@@ -8,6 +8,15 @@
  * - Errors of the peer are `CoreError`s: thrown by synchronous calls, rejected by promises.
  */
 import type { ErrorCode } from './errors.ts';
+import type {
+  CheckerHandlers,
+  HalfAdmin,
+  HalfChecker,
+  HalfDone,
+  HalfMessage,
+  HalfOp,
+  HalfSettings,
+} from './half/door.ts';
 import type { Format, HubProperties, HubValue, Message, Pattern, RoutingKey } from './message.ts';
 import type {
   GroupHandlers,
@@ -24,6 +33,7 @@ import type {
 
 import type { Transaction, TransactionInfo, TransactionOptions } from './transaction/door.ts';
 
+export type * from './half/door.ts';
 export type * from './topic/door.ts';
 export type * from './transaction/door.ts';
 
@@ -85,6 +95,15 @@ export interface Client {
    * `limit-exceeded`.
    */
   joinGroup(group: string, options: GroupOptions, handlers: GroupHandlers): GroupMember;
+  /** Be asked about the half messages of a producer group. Throws `invalid-argument`, `limit-exceeded`. */
+  checker(group: string, handlers: CheckerHandlers): HalfChecker;
+  /**
+   * Commit a half message or roll it back, in the name of its producer group; a parked one too. Doing the same twice is fine.
+   * Throws `not-found` (it never was, ended long ago, or is of another group), `precondition-failed` (it ended the other way). The
+   * end is told: that it is durable, or why the half is still open: `not-found` (an exchange is gone), `unroutable` (a mandatory
+   * message), `limit-exceeded` (a queue is full).
+   */
+  finishHalf(group: string, id: string, op: HalfOp, done: HalfDone): void;
   /** End everything: unsettled deliveries are requeued (counted as redelivered), exclusive queues deleted. Idempotent.
    *  @param lost the peer vanished without a word: what it held counts as failed */
   close(lost?: boolean): void;
@@ -126,6 +145,15 @@ export interface Producer {
   publish(address: Address, message: Message, options: number): boolean;
   /** Several publishes of this producer, and settlements of its client, that take effect together or not at all. */
   transaction(options?: TransactionOptions): Transaction;
+  /**
+   * Store messages that nobody sees until the half they belong to is committed: then all of them are published, or none is. The
+   * bytes are copied before it returns. Answers false as `publish` does, and throws what that throws; besides `invalid-argument`
+   * (settings, a message that is to be retained), `limit-exceeded`, `precondition-failed` (the half has ended).
+   * @param options CONFIRM: confirmed as one publish
+   */
+  prepareHalf(messages: readonly HalfMessage[], settings: HalfSettings, options: number): boolean;
+  /** As `Client.finishHalf`; with CONFIRM among the options its end is told as the confirm, or the refusal, of a publish. */
+  finishHalf(group: string, id: string, op: HalfOp, options: number): void;
   /** Where the last message that was routed to a topic went (the last topic, if there were several); -1 before the first. */
   readonly lastPartition: number;
   readonly lastOffset: number;
@@ -361,6 +389,8 @@ export interface BrokerInfo {
 
 /** Promises resolve when the effect is durable (at once for volatile objects). Effects are visible in memory at once. */
 export interface Admin {
+  readonly halves: HalfAdmin;
+
   createVhost(name: string): Promise<void>;
   deleteVhost(name: string): Promise<void>;
   vhosts(): VhostInfo[];

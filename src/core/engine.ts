@@ -6,6 +6,7 @@
 import { Background } from './background.ts';
 import { Bodies } from './bodies.ts';
 import type { Clock } from './clock.ts';
+import type { Confirms } from './confirms.ts';
 import { Deadlines } from './deadlines.ts';
 import { CoreError } from './errors.ts';
 import { Fifo } from './fifo.ts';
@@ -73,8 +74,8 @@ export class Engine implements JournalHandlers {
   readonly openTransactions: OpenTransactions;
   readonly #ready = new Fifo<Dispatched>();
   #awaitingQueues: AwaitsBatches[] = [];
-  #awaitingProducers: Producer[] = [];
-  #confirmable: Producer[] = [];
+  #awaitingConfirms: Confirms[] = [];
+  #confirmable: Confirms[] = [];
   #paused = new Set<Producer>();
   #settling: EntryLog[] = [];
   readonly #waiters = new Fifo<Waiter>();
@@ -131,14 +132,14 @@ export class Engine implements JournalHandlers {
     this.#awaitingQueues.push(queue);
   }
 
-  /** A producer waits for confirms of batches. */
-  awaitProducer(producer: Producer): void {
-    this.#awaitingProducers.push(producer);
+  /** Confirms of a producer wait for batches. */
+  awaitConfirms(confirms: Confirms): void {
+    this.#awaitingConfirms.push(confirms);
   }
 
   /** A producer has confirms to give that nothing holds back. */
-  confirmSoon(producer: Producer): void {
-    this.#confirmable.push(producer);
+  confirmSoon(confirms: Confirms): void {
+    this.#confirmable.push(confirms);
     this.askTurn();
   }
 
@@ -203,7 +204,7 @@ export class Engine implements JournalHandlers {
     const confirmable = this.#confirmable;
     if (confirmable.length > 0) {
       this.#confirmable = [];
-      for (const producer of confirmable) producer.confirmAtOnce();
+      for (const confirms of confirmable) confirms.confirmAtOnce();
     }
     this.#dispatch();
     if (this.#ready.size > 0) this.askTurn();
@@ -231,10 +232,10 @@ export class Engine implements JournalHandlers {
 
   onDurable(batch: number): void {
     this.#awaitingQueues = this.#awaitingQueues.filter((queue) => queue.becameDurable(batch));
-    const producers = this.#awaitingProducers;
-    this.#awaitingProducers = [];
-    for (const producer of producers) {
-      if (producer.becameDurable(batch)) this.#awaitingProducers.push(producer);
+    const awaiting = this.#awaitingConfirms;
+    this.#awaitingConfirms = [];
+    for (const confirms of awaiting) {
+      if (confirms.becameDurable(batch)) this.#awaitingConfirms.push(confirms);
     }
     for (;;) {
       const waiter = this.#waiters.first;

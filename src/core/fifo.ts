@@ -36,6 +36,11 @@ export class Fifo<T> {
     return item;
   }
 
+  /** All of them, the oldest first. It must not change meanwhile. */
+  *[Symbol.iterator](): IterableIterator<T> {
+    for (let n = 0; n < this.#size; n++) yield this.#ring[(this.#head + n) & (this.#ring.length - 1)] as T;
+  }
+
   /** @param slots a power of two, not below the size */
   #resize(slots: number): void {
     const old = this.#ring;

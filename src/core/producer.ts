@@ -6,9 +6,13 @@ import { strict as assert } from 'node:assert';
 import { TRANSIENT_BODY } from './bodies.ts';
 import { writeU32 } from './bytes.ts';
 import type { Client } from './client.ts';
+import { Confirms } from './confirms.ts';
 import {
   type Address,
   CONFIRM,
+  type HalfMessage,
+  type HalfOp,
+  type HalfSettings,
   MANDATORY,
   type Producer as ProducerDoor,
   type ProducerHandlers,
@@ -23,36 +27,20 @@ import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type Routi
 import { entryLogs, type Plan, planOf } from './plan.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import { PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD } from './records.ts';
-import { GROUP_BYTES_MAX, Template } from './stored-message.ts';
+import { GROUP_BYTES_MAX } from './stored-message.ts';
 import type { Tap } from './tap.ts';
+import { Target } from './target.ts';
 import type { Partition } from './topic/partition.ts';
 import type { Topic } from './topic/topic.ts';
 import { Transaction } from './transaction/transaction.ts';
 import type { Vhost } from './vhost.ts';
-
-/** An address with what is known of its route. */
-class Target implements Address {
-  readonly key: RoutingKey;
-  readonly template: Template;
-  resolved: Exchange;
-  plan: Plan | undefined;
-
-  constructor(exchange: Exchange, key: RoutingKey, client: Client) {
-    this.resolved = exchange;
-    this.key = key;
-    this.template = new Template(exchange.name, key, client.identity.user, client.identity.clientId);
-  }
-
-  get exchange(): string {
-    return this.resolved.name;
-  }
-}
 
 export class Producer implements ProducerDoor {
   readonly #engine: Engine;
   readonly #vhost: Vhost;
   readonly #client: Client;
   readonly #handlers: ProducerHandlers;
+  readonly #confirms: Confirms;
   readonly #lengthMax: number;
   lastPartition = -1;
   lastOffset = -1;
@@ -61,22 +49,13 @@ export class Producer implements ProducerDoor {
   #closed = false;
   /** Those that are open. */
   #transactions: Bag<Transaction>;
-  /** Numbers of publishes that asked for a confirm and are to get a refusal. */
-  #refused: number[] = [];
-  /** Publishes that asked for a confirm, and those confirmed. */
-  #asked = 0;
-  #confirmed = 0;
-  /** Confirms that nothing holds back, to be given at the end of the turn. */
-  #atOnce = 0;
-  /** Batches awaited, and the number of the last publish that each confirms. */
-  readonly #batches: number[] = [];
-  readonly #upTo: number[] = [];
 
   constructor(client: Client, handlers: ProducerHandlers) {
     this.#engine = client.engine;
     this.#vhost = client.home;
     this.#client = client;
     this.#handlers = handlers;
+    this.#confirms = new Confirms(client.engine, handlers);
     this.#lengthMax = client.engine.limits.messageBytesMax;
   }
 
@@ -104,7 +83,12 @@ export class Producer implements ProducerDoor {
     const refused = plan.guarded.length > 0 && plan.refuses(length);
     const batch = this.enter(address, message, length, refused ? plan.withRoomFor(length) : plan);
     if (plan.leadsNowhere) this.unroutable(address, message, options);
-    if ((options & CONFIRM) !== 0) this.#confirm(batch, refused);
+    if ((options & CONFIRM) !== 0) this.#confirms.ask(batch, refused);
+    return this.#mayGoOn();
+  }
+
+  #mayGoOn(): boolean {
+    const engine = this.#engine;
     if (engine.blockedBy === undefined && !engine.journal.pressed) return true;
     engine.pause(this);
     return false;
@@ -163,6 +147,43 @@ export class Producer implements ProducerDoor {
   transactions(): Transaction[] {
     return bagItems(this.#transactions);
   }
+
+  // ---- Half messages ----------------------------------------------------------------------------------------------
+
+  prepareHalf(messages: readonly HalfMessage[], settings: HalfSettings, options: number): boolean {
+    const engine = this.#engine;
+    let bytes = 0;
+    const prepared = messages.map(({ address, message, mandatory = false }) => {
+      bytes += this.lengthOf(address, message);
+      if ((message.flags & FLAG_RETAIN) === 0) return { template: (address as Target).template, message, mandatory };
+      throw new CoreError(
+        'invalid-argument',
+        'a half message cannot be retained: it has no value until it is committed',
+      );
+    });
+    if (engine.blockedBy !== undefined) engine.takeInAlarm(bytes);
+    const batch = this.#vhost.topology.halves.prepare(this.#vhost, prepared, settings);
+    this.#client.published += messages.length;
+    if ((options & CONFIRM) !== 0) this.#confirms.ask(batch, false);
+    return this.#mayGoOn();
+  }
+
+  finishHalf(group: string, id: string, op: HalfOp, options: number): void {
+    const engine = this.#engine;
+    const { halves } = this.#vhost.topology;
+    const half = halves.ending(this.#vhost, group, id, op);
+    const asks = (options & CONFIRM) !== 0;
+    if (half === undefined) {
+      if (asks) this.#confirms.ask(engine.undurable, false);
+      return;
+    }
+    const n = asks ? this.#confirms.hold() : 0;
+    halves.end(half, op, (error) => {
+      if (asks) this.#confirms.release(n, engine.undurable, error !== undefined);
+    });
+  }
+
+  // ---- Routing ----------------------------------------------------------------------------------------------------
 
   /** Work the route of an address out again. */
   #route(target: Target, message: Message): Plan {
@@ -298,54 +319,6 @@ export class Producer implements ProducerDoor {
     return target.resolved.logForget(target.key);
   }
 
-  // ---- Confirms ---------------------------------------------------------------------------------------------------
-
-  /** Number a publish that asked for a confirm. @param batch 0: nothing to wait for but what precedes it */
-  #confirm(batch: number, refused: boolean): void {
-    const n = ++this.#asked;
-    if (refused) this.#refused.push(n);
-    const last = this.#batches.length - 1;
-    if (last >= 0 && (batch === 0 || this.#batches[last] === batch)) {
-      this.#upTo[last] = n;
-    } else if (batch === 0) {
-      if (this.#atOnce <= this.#confirmed) this.#engine.confirmSoon(this);
-      this.#atOnce = n;
-    } else {
-      if (last < 0) this.#engine.awaitProducer(this);
-      this.#batches.push(batch);
-      this.#upTo.push(n);
-    }
-  }
-
-  /** End of the turn. */
-  confirmAtOnce(): void {
-    if (!this.#closed && this.#atOnce > this.#confirmed) this.#give(this.#atOnce);
-  }
-
-  /** A group commit ended. Answers whether later ones are awaited. */
-  becameDurable(batch: number): boolean {
-    let upTo = 0;
-    while (this.#batches.length > 0 && (this.#batches[0] as number) <= batch) {
-      this.#batches.shift();
-      upTo = this.#upTo.shift() as number;
-    }
-    if (this.#closed) return false;
-    if (upTo > 0) this.#give(upTo);
-    return this.#batches.length > 0;
-  }
-
-  #give(upTo: number): void {
-    this.#confirmed = upTo;
-    const refused = this.#refused.length === 0 ? undefined : this.#takeRefused(upTo);
-    this.#handlers.onConfirm?.(upTo, refused);
-  }
-
-  #takeRefused(upTo: number): readonly number[] | undefined {
-    const refused = this.#refused.filter((n) => n <= upTo);
-    if (refused.length > 0) this.#refused = this.#refused.slice(refused.length);
-    return refused.length === 0 ? undefined : refused;
-  }
-
   /** Publishing may go on. */
   drained(): void {
     if (!this.#closed) this.#handlers.onDrain?.();
@@ -355,6 +328,7 @@ export class Producer implements ProducerDoor {
     if (this.#closed) return;
     this.#closed = true;
     for (const transaction of this.transactions()) transaction.close();
+    this.#confirms.close();
     this.#engine.forget(this);
     this.#client.leftBy(this);
   }

@@ -2,6 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { readU16, readU32 } from './bytes.ts';
 import type { Engine } from './engine.ts';
+import { HALF_RECORD_FIRST, HALF_RECORD_LAST } from './half/records.ts';
 import { RoutingKey } from './message.ts';
 import { addStoredPolicy, removeStoredPolicy, setStoredLiveRules } from './policy/stored.ts';
 import type { EntryLog } from './queue/entry-log.ts';
@@ -56,6 +57,8 @@ export class Replay {
       default:
         if (type >= TOPIC_RECORD_FIRST && type <= TOPIC_RECORD_LAST)
           this.#topology.topics.replay(type, bytes, start, end, segment, offset);
+        else if (type >= HALF_RECORD_FIRST && type <= HALF_RECORD_LAST)
+          this.#topology.halves.replay(type, bytes, start, end, segment, offset);
         else this.#topologyChange(type, new TlvReader(bytes, start, end));
         break;
     }

@@ -79,12 +79,14 @@ export async function startBroker(
   const checkpointer = new Checkpointer(topology);
   const alarm = new DiskAlarm(engine, broker, disk);
   await topology.topics.start();
+  topology.halves.start();
   checkpointer.start();
   await alarm.start();
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     broker.stop();
     alarm.stop();
+    topology.halves.checks.stop();
     await topology.topics.close();
     await checkpointer.stop();
     for (const queue of topology.queuesById.values()) queue.logAllGivenUp();

@@ -12,6 +12,8 @@ import { CoreError } from './errors.ts';
 import type { RetainedEntry } from './exchange/retained.ts';
 import type { Exchange, RetainedValue } from './exchange-entity.ts';
 import { bindingFilter, NO_FILTER_LIMITS } from './filter/binding.ts';
+import { HALF_OBJECT_FIRST, HALF_OBJECT_LAST } from './half/records.ts';
+import { HalvesMoment, loadHalfObject } from './half/state.ts';
 import { RoutingKey as Key } from './message.ts';
 import type { Policy } from './policy/policies.ts';
 import { addStoredPolicy, setStoredLiveRules, writeLiveRules, writePolicy } from './policy/stored.ts';
@@ -65,6 +67,7 @@ export class StateMoment {
   readonly #exchanges: (readonly [Vhost, Exchange])[] = [];
   readonly #queues: Moment<Queue>;
   readonly #topics: TopicsMoment;
+  readonly #halves: HalvesMoment;
   readonly #logs: Moment<EntryLog>;
   readonly #bindings: Moment<Binding>[] = [];
   readonly #retained: (readonly [Exchange, Moment<RetainedEntry<RetainedValue>>])[] = [];
@@ -74,6 +77,7 @@ export class StateMoment {
     this.#vhosts = [...topology.vhosts.values()];
     this.#queues = topology.loggedQueues.moment();
     this.#topics = new TopicsMoment(topology.topics);
+    this.#halves = new HalvesMoment(topology.halves);
     this.#logs = topology.loggedLogs.moment();
     for (const vhost of this.#vhosts) {
       for (const policy of vhost.policies.all()) this.#policies.push([vhost, policy]);
@@ -102,6 +106,7 @@ export class StateMoment {
     }
     yield* this.#encodeLiveRules(out);
     yield* this.#topics.encode(out);
+    yield* this.#halves.encode(out);
     for (const log of this.#logs) {
       out.u8(OBJECT.entryLog).u32(log.ring.row);
       yield writeLog(out, log);
@@ -263,9 +268,9 @@ function readObject(topology: Topology, from: TlvReader): void {
       return;
     }
     default:
-      if (kind < TOPIC_OBJECT_FIRST || kind > TOPIC_OBJECT_LAST)
-        throw new CoreError('journal-corrupt', `checkpoint: an object of kind ${kind}`);
-      loadTopicObject(topology.topics, kind, from);
+      if (kind >= TOPIC_OBJECT_FIRST && kind <= TOPIC_OBJECT_LAST) loadTopicObject(topology.topics, kind, from);
+      else if (kind >= HALF_OBJECT_FIRST && kind <= HALF_OBJECT_LAST) loadHalfObject(topology.halves, kind, from);
+      else throw new CoreError('journal-corrupt', `checkpoint: an object of kind ${kind}`);
   }
 }
 

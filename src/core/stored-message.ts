@@ -269,3 +269,15 @@ export function readStoredKey(bytes: Buffer, at: number): RoutingKey {
   const start = at + FIXED_BYTES + (bytes[at + 3] as number);
   return new RoutingKey(bytes.toString('utf8', start, start + readU16(bytes, at + 4)), bytes[at + 6] as number);
 }
+
+/** The stored form of a message that is stored already, coming to a queue later than it was received. */
+export function enteredAt(message: Message, enteredAtMs: number): Buffer {
+  const { bytes, extStart, extEnd } = message;
+  const start = message.exchangeStart - FIXED_BYTES;
+  const entered = Buffer.allocUnsafe(8);
+  entered.writeDoubleLE(enteredAtMs);
+  const entry = extEntry(EXT_ENTERED_AT, entered);
+  const stored = Buffer.concat([bytes.subarray(start, extStart), entry, bytes.subarray(extStart, message.bodyEnd)]);
+  stored.writeUInt16LE(extEnd - extStart + entry.length, 10);
+  return stored;
+}

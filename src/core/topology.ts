@@ -7,6 +7,7 @@ import type { Client } from './client.ts';
 import type { ExchangeSettings, QueueSettings } from './door.ts';
 import type { Engine } from './engine.ts';
 import { Exchange } from './exchange-entity.ts';
+import { Halves } from './half/halves.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import { Lane } from './queue/lane.ts';
 import { Queue } from './queue/queue.ts';
@@ -42,11 +43,13 @@ export class Topology {
   /** The virtual host of each exchange, by the exchange's number. */
   readonly homes = new Map<number, Vhost>();
   readonly topics: Topics;
+  readonly halves: Halves;
   #lastId = 0;
 
   constructor(engine: Engine) {
     this.engine = engine;
     this.topics = new Topics(this);
+    this.halves = new Halves(this);
   }
 
   /** A number for a new object. Numbers are never used again. */
@@ -87,6 +90,7 @@ export class Topology {
     for (const topic of [...vhost.topics.values()]) this.topics.remove(topic);
     for (const exchange of [...vhost.router.exchanges()]) this.removeExchange(vhost, exchange);
     this.topics.groups.removeVhost(vhost);
+    this.halves.removeVhost(vhost);
     this.vhosts.delete(vhost.name);
     this.vhostsById.delete(vhost.id);
   }

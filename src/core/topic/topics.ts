@@ -185,6 +185,10 @@ export class Topics {
     return this.#topics.get(id);
   }
 
+  partition(id: number): Partition | undefined {
+    return this.#partitions.get(id);
+  }
+
   /** Take in a topic as a checkpoint held it. */
   load(topic: StoredTopic, partitions: readonly StoredPartition[]): void {
     const { id, vhostId, name, settings, partitionIds } = topic;

@@ -10,9 +10,10 @@ import { type Feature, Gateway } from './demo/gateway.ts';
 import { priority } from './demo/priority.ts';
 import { step, stepsBegun } from './demo/steps.ts';
 import { tour } from './demo/tour.ts';
+import { transactions } from './demo/transactions.ts';
 
 /** The first is shown unless another is asked for. */
-const FEATURES: readonly Feature[] = [tour, deadLetters, filters, priority];
+const FEATURES: readonly Feature[] = [tour, deadLetters, filters, priority, transactions];
 
 /** Like other programs: the request made no sense. */
 const EXIT_USAGE = 2;

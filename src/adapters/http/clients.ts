@@ -14,6 +14,7 @@ import {
   type Message,
   type Producer,
   type Timer,
+  type Transaction,
 } from '../../core/index.ts';
 import type { Login } from '../auth.ts';
 import { PendingConfirms } from '../pending-confirms.ts';
@@ -97,6 +98,26 @@ export class HttpClient {
         this.#current = undefined;
       }
     });
+  }
+
+  /**
+   * Do what `hold` puts into a transaction, all or none of it; resolves when it is durable. Rejects with what `hold` throws, with
+   * what the commit throws, `unroutable` for a mandatory message included, with `publishing-blocked`, or why the client ended.
+   */
+  async transact(hold: (transaction: Transaction, addresses: AddressBook) => void): Promise<void> {
+    if (this.#blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#blockedBy);
+    while (this.#full !== undefined) await this.#drained(this.#full);
+    if (this.#closed !== undefined) throw this.#closed;
+    const transaction = this.#producer.transaction({ unroutable: 'refuse' });
+    try {
+      hold(transaction, this.#addresses);
+      await new Promise<void>((resolve) => transaction.commit(resolve));
+    } catch (error) {
+      this.#addresses.clear();
+      throw error;
+    } finally {
+      transaction.close();
+    }
   }
 
   /** End it: everything leased is requeued, everything waiting is rejected. Idempotent. */

@@ -20,6 +20,7 @@ import { leaseRoutes } from './routes/leases.ts';
 import { batchRoutes, publishRoutes } from './routes/publish.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { retainedRoutes } from './routes/retained.ts';
+import { transactionRoutes } from './routes/transactions.ts';
 import { vhostRoutes } from './routes/vhosts.ts';
 
 export interface HttpAdapterOptions {
@@ -130,6 +131,7 @@ function v1(scope: FastifyInstance, context: HttpContext): void {
     vhostRoutes,
     connectionRoutes,
     infoRoutes,
+    transactionRoutes,
   ]) {
     routes(scope, context);
   }

@@ -13,6 +13,7 @@ import {
   type SettleOp,
   type Subscription,
   type Timer,
+  type Transaction,
 } from '../../core/index.ts';
 import type { HttpClient, HttpClients } from './clients.ts';
 
@@ -105,17 +106,25 @@ export class Leases {
    * Throws `unknown-delivery` for a number outside the lease; then nothing is settled.
    */
   settle(lease: Lease, ranges: readonly Range[] | undefined, op: SettleOp): Promise<number> {
-    const held = lease as Held;
-    for (const [first, last] of ranges ?? []) {
-      if (first < 1 || last < first || last > held.count) {
-        throw new CoreError('unknown-delivery', `${first}-${last}: the lease holds deliveries 1 to ${held.count}`);
-      }
-    }
+    const { subscription } = lease as Held;
     let settled = 0;
-    for (const [first, last] of ranges ?? [[1, held.count]]) settled += held.subscription.settle(first, last, op);
-    const durable = new Promise<number>((resolve) => held.subscription.afterDurable(() => resolve(settled)));
-    if (held.subscription.unsettled === 0) this.#drop(held);
+    for (const [first, last] of checked(lease, ranges)) settled += subscription.settle(first, last, op);
+    const durable = new Promise<number>((resolve) => subscription.afterDurable(() => resolve(settled)));
+    this.endIfSettled(lease);
     return durable;
+  }
+
+  /** Make a settlement part of a transaction; `endIfSettled` is to be called after its commit. Answers and throws as `settle`. */
+  hold(transaction: Transaction, lease: Lease, ranges: readonly Range[] | undefined, op: SettleOp): number {
+    const { subscription } = lease as Held;
+    let settled = 0;
+    for (const [first, last] of checked(lease, ranges)) settled += transaction.settle(subscription, first, last, op);
+    return settled;
+  }
+
+  /** A lease of which nothing is left is over. */
+  endIfSettled(lease: Lease): void {
+    if ((lease as Held).subscription.unsettled === 0) this.#drop(lease as Held);
   }
 
   /** How many messages of a lease are not settled. */
@@ -160,6 +169,16 @@ export class Leases {
     held.subscription.close();
     this.#clients.release(held.owner);
   }
+}
+
+/** The ranges, or all of the lease. Throws `unknown-delivery` for a number outside of it. */
+function checked({ count }: Lease, ranges: readonly Range[] | undefined): readonly Range[] {
+  for (const [first, last] of ranges ?? []) {
+    if (first < 1 || last < first || last > count) {
+      throw new CoreError('unknown-delivery', `${first}-${last}: the lease holds deliveries 1 to ${count}`);
+    }
+  }
+  return ranges ?? [[1, count]];
 }
 
 /** One request in the course of taking its messages. */

@@ -2,6 +2,7 @@
 import { Ajv, type ValidateFunction } from 'ajv';
 import { CoreError } from '../../core/index.ts';
 import { type JsonPublish, PUBLISH_PROPERTIES } from '../json-message.ts';
+import { ITEMS_MAX, JSON_ITEM, type JsonItem } from '../json-transaction.ts';
 import { type JsonTarget, TARGET_ONE_OF, TARGET_PROPERTIES } from '../targets.ts';
 
 /** Names a request, chosen by the client and sent back with its answer. */
@@ -62,6 +63,12 @@ export interface PublishFrame extends JsonPublish, JsonTarget {
   id?: FrameId;
   mandatory?: boolean;
 }
+export interface TransactionFrame {
+  op: 'transaction';
+  id: FrameId;
+  publishes?: JsonItem[];
+  settlements?: Omit<SettleFrame, 'id'>[];
+}
 export interface PingFrame {
   op: 'ping';
   id?: FrameId;
@@ -73,6 +80,7 @@ export type ClientFrame =
   | CreditFrame
   | SettleFrame
   | PublishFrame
+  | TransactionFrame
   | PingFrame;
 
 const ID_LENGTH_MAX = 64;
@@ -103,12 +111,23 @@ const deliveries = {
   items: { anyOf: [delivery, { type: 'array', minItems: 2, maxItems: 2, items: delivery }] },
 };
 
+const someDeliveries = { oneOf: [{ required: ['delivery'] }, { required: ['deliveries'] }] };
+
 function settle(properties: object = {}): object {
-  return {
-    ...frame({ sub: id, delivery, deliveries, ...properties }, ['sub']),
-    oneOf: [{ required: ['delivery'] }, { required: ['deliveries'] }],
-  };
+  return { ...frame({ sub: id, delivery, deliveries, ...properties }, ['sub']), ...someDeliveries };
 }
+
+/** A settlement in a transaction. */
+const settlement = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['op', 'sub'],
+  properties: {
+    op: { enum: ['ack', 'requeue', 'discard'] },
+    ...{ sub: id, delivery, deliveries, failed: { type: 'boolean' } },
+  },
+  ...someDeliveries,
+};
 
 const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
   ['login', frame({ user: { type: 'string' }, password: { type: 'string' }, vhost: name }, ['user', 'password'])],
@@ -145,6 +164,16 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
   [
     'publish',
     { ...frame({ ...PUBLISH_PROPERTIES, ...TARGET_PROPERTIES, mandatory: { type: 'boolean' } }), oneOf: TARGET_ONE_OF },
+  ],
+  [
+    'transaction',
+    frame(
+      {
+        publishes: { type: 'array', maxItems: ITEMS_MAX, items: JSON_ITEM },
+        settlements: { type: 'array', maxItems: ITEMS_MAX, items: settlement },
+      },
+      ['id'],
+    ),
   ],
   ['ping', frame({})],
 ];

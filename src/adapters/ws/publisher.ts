@@ -9,8 +9,10 @@ import {
   MANDATORY,
   Message,
   type Producer,
+  type Transaction,
 } from '../../core/index.ts';
 import { bodyOf, fillMessage } from '../json-message.ts';
+import { holdPublishes, type JsonItem } from '../json-transaction.ts';
 import { PendingConfirms } from '../pending-confirms.ts';
 import { AddressBook, targetOf } from '../targets.ts';
 import type { FrameId, PublishFrame } from './frames.ts';
@@ -79,6 +81,25 @@ export class Publisher {
       throw error;
     } finally {
       this.#current = undefined;
+    }
+  }
+
+  /**
+   * Do what `hold` puts into a transaction and these publishes, all or none of it; `done` is called once it is durable. Throws
+   * what `hold` and the commit throw, `unroutable` for a mandatory message included, and `publishing-blocked`.
+   */
+  transact(items: readonly JsonItem[], hold: (transaction: Transaction) => void, done: () => void): void {
+    if (this.#broker.blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#broker.blockedBy);
+    const transaction = this.#producer.transaction({ unroutable: 'refuse' });
+    try {
+      holdPublishes(transaction, this.#addresses, items, this.#clock.now());
+      hold(transaction);
+      transaction.commit(done);
+    } catch (error) {
+      this.#addresses.clear();
+      throw error;
+    } finally {
+      transaction.close();
     }
   }
 

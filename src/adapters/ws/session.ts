@@ -13,6 +13,7 @@ import {
   type SettleOp,
   type SubscribeOptions,
   type Timer,
+  type Transaction,
 } from '../../core/index.ts';
 import type { Authenticator, Login } from '../auth.ts';
 import { checkText } from '../json-message.ts';
@@ -28,11 +29,18 @@ import {
   parseFrame,
   type SettleFrame,
   type SubscribeFrame,
+  type TransactionFrame,
 } from './frames.ts';
 import type { MessageFrames } from './message-frames.ts';
 import type { WsOutput } from './output.ts';
 import { Publisher } from './publisher.ts';
-import { type JsonSubscription, QueueSubscription, type SubscriptionHost, TapSubscription } from './subscriptions.ts';
+import {
+  type DeliveryRange,
+  type JsonSubscription,
+  QueueSubscription,
+  type SubscriptionHost,
+  TapSubscription,
+} from './subscriptions.ts';
 
 /** What all sessions share. */
 export interface SessionContext {
@@ -150,6 +158,9 @@ export class JsonSession {
       case 'requeue':
       case 'discard':
         this.#settle(frame);
+        return;
+      case 'transaction':
+        this.#transact(frame, entered.publisher);
         return;
       case 'subscribe':
         this.#subscribe(frame, entered.host);
@@ -278,10 +289,23 @@ export class JsonSession {
 
   #settle(frame: SettleFrame): void {
     const subscription = this.#queueSubscription(frame.sub);
-    const ranges = frame.deliveries ?? [frame.delivery ?? 0];
-    const settled = subscription.settle(ranges, frame.failed === true ? 'modify' : SETTLE_OPS[frame.op]);
+    const settled = subscription.settle(rangesOf(frame), opOf(frame));
     const { id } = frame;
     if (id !== undefined) subscription.afterDurable(() => this.#send({ op: 'ok', id, settled }));
+  }
+
+  #transact({ id, publishes = [], settlements = [] }: TransactionFrame, publisher: Publisher): void {
+    const named = settlements.map((item) => ({ item, subscription: this.#queueSubscription(item.sub) }));
+    let settled = 0;
+    const hold = (transaction: Transaction): void => {
+      for (const { item, subscription } of named) {
+        settled += subscription.hold(transaction, rangesOf(item), opOf(item));
+      }
+    };
+    publisher.transact(publishes, hold, () => {
+      for (const { subscription } of named) subscription.makeRoom();
+      this.#send({ op: 'ok', id, published: publishes.length, settled });
+    });
   }
 
   #onEnd(id: FrameId, code: ErrorCode): void {
@@ -342,6 +366,18 @@ function optionsOf({ id, credit = CREDIT_DEFAULT, priority, weight, timeout_ms: 
   const options: SubscribeOptions = { credit, tag: String(id), priority: priority ?? 0, weight: weight ?? 1 };
   if (timeoutMs !== undefined) options.timeoutMs = timeoutMs === -1 ? Number.POSITIVE_INFINITY : timeoutMs;
   return options;
+}
+
+/** The deliveries a settlement is about. */
+function rangesOf({ delivery, deliveries }: Omit<SettleFrame, 'id'>): readonly DeliveryRange[] {
+  return deliveries ?? [delivery ?? 0];
+}
+
+/** What a settlement does with them. */
+function opOf({ op, failed }: Omit<SettleFrame, 'id'>): SettleOp {
+  if (failed !== true) return SETTLE_OPS[op];
+  if (op !== 'requeue') throw new CoreError('invalid-argument', 'only what is requeued can be failed');
+  return 'modify';
 }
 
 /** The filters of a subscription to topics, as binding arguments. */

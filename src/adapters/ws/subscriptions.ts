@@ -11,6 +11,7 @@ import type {
   SubscribeOptions,
   Subscription,
   Tap,
+  Transaction,
 } from '../../core/index.ts';
 import { CoreError } from '../../core/index.ts';
 import type { FrameId } from './frames.ts';
@@ -114,16 +115,33 @@ export class QueueSubscription implements JsonSubscription {
   }
 
   /** Settle ranges of deliveries; answers how many were settled. Throws `unknown-delivery`: then none are. */
-  settle(ranges: readonly (number | readonly [number, number])[], op: SettleOp): number {
+  settle(ranges: readonly DeliveryRange[], op: SettleOp): number {
+    this.#check(ranges);
+    let settled = 0;
+    for (const range of ranges) settled += this.#subscription.settle(...bounds(range), op);
+    if (settled > 0) this.makeRoom();
+    return settled;
+  }
+
+  /** Make a settlement part of a transaction; `makeRoom` is to be called after its commit. Answers and throws as `settle`. */
+  hold(transaction: Transaction, ranges: readonly DeliveryRange[], op: SettleOp): number {
+    this.#check(ranges);
+    let settled = 0;
+    for (const range of ranges) settled += transaction.settle(this.#subscription, ...bounds(range), op);
+    return settled;
+  }
+
+  #check(ranges: readonly DeliveryRange[]): void {
     for (const range of ranges) {
       const [first, last] = bounds(range);
       if (last < first) throw new CoreError('invalid-argument', `the range ${first} to ${last} is empty`);
       if (last > this.#newest) throw new CoreError('unknown-delivery', `${last}; the newest is ${this.#newest}`);
     }
-    let settled = 0;
-    for (const range of ranges) settled += this.#subscription.settle(...bounds(range), op);
-    if (settled > 0) this.setWindow(this.#window);
-    return settled;
+  }
+
+  /** Deliveries have been settled: there may be others for them. */
+  makeRoom(): void {
+    this.setWindow(this.#window);
   }
 
   afterDurable(done: () => void): void {
@@ -155,6 +173,9 @@ export class QueueSubscription implements JsonSubscription {
   }
 }
 
-function bounds(range: number | readonly [number, number]): readonly [number, number] {
+/** A delivery, or the first and last of several. */
+export type DeliveryRange = number | readonly [first: number, last: number];
+
+function bounds(range: DeliveryRange): readonly [number, number] {
   return typeof range === 'number' ? [range, range] : range;
 }

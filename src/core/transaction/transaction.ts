@@ -187,12 +187,16 @@ export class Transaction implements TransactionDoor {
     this.#clearTheWay();
     const isLogged = this.#isLogged(plans);
     const apply = (): void => this.#apply(plans, isLogged);
-    if (isLogged) engine.afterBatch(engine.journal.atomically(this.#recordBytes(plans), apply), done);
-    else apply();
-    // What goes back to its queue would come back after a crash anyway: the batch can do without it.
-    this.#settle((op) => op === 'requeue' || op === 'modify');
+    const settlements = this.#settlements;
+    const finish = (): void => {
+      // What goes back to its queue would do so after a crash as well: no part of the batch, and seen when the rest is.
+      for (const settlement of settlements) if (goesBack(settlement)) settle(settlement);
+      done();
+    };
+    const batch = isLogged ? engine.journal.atomically(this.#recordBytes(plans), apply) : 0;
+    if (!isLogged) apply();
     this.#forget();
-    if (!isLogged) done();
+    engine.afterBatch(batch, finish);
   }
 
   /** Every delivery is still there to be settled, and once only. */
@@ -263,7 +267,7 @@ export class Transaction implements TransactionDoor {
   #apply(plans: readonly Plan[], isLogged: boolean): void {
     const engine = this.#engine;
     if (isLogged) this.#mark();
-    this.#settle((op) => op === 'complete' || op === 'discard');
+    for (const settlement of this.#settlements) if (!goesBack(settlement)) settle(settlement);
     engine.flushSettlements();
     if (isLogged) {
       const { openBatch } = engine.journal;
@@ -288,14 +292,15 @@ export class Transaction implements TransactionDoor {
     writeU32(journal.bytes, at + 4, this.#settled);
     this.#engine.wrote();
   }
+}
 
-  #settle(which: (op: SettleOp) => boolean): void {
-    for (const { subscription, first, last, op } of this.#settlements) {
-      if (!which(op)) continue;
-      subscription.settle(first, last, op);
-      if (op === 'discard') subscription.source.markGivenUp();
-    }
-  }
+function goesBack({ op }: Settlement): boolean {
+  return op === 'requeue' || op === 'modify';
+}
+
+function settle({ subscription, first, last, op }: Settlement): void {
+  subscription.settle(first, last, op);
+  if (op === 'discard') subscription.source.markGivenUp();
 }
 
 function checkDistinct(settlements: Settlement[]): void {

@@ -190,7 +190,6 @@ t.test('frames out of place close the connection', async (t) => {
     ['content on a channel never opened', 504, [frame(FRAME_HEADER, 2, contentHeader(0))]],
     ['a channel opened twice', 504, [methodFrame(1, 'channel.open', {})]],
     ['a channel above channel_max', 504, [methodFrame(11, 'channel.open', {})]],
-    ['transactions', 540, [methodFrame(1, 'tx.select', {})]],
     ['basic.recover without requeue', 540, [methodFrame(1, 'basic.recover', { requeue: false })]],
     ['prefetch in bytes', 540, [methodFrame(1, 'basic.qos', { prefetchSize: 1, prefetchCount: 1, global: false })]],
   ];

@@ -1,5 +1,6 @@
 /** One channel: its state, and what each method does. */
 
+import type { Transaction } from '../../../core/index.ts';
 import { type ArgumentsToSend, type DecodedMethod, decodeMethod, readU32, readU64 } from './codec.ts';
 import { Deliveries } from './deliveries.ts';
 import { AmqpError } from './errors.ts';
@@ -26,6 +27,7 @@ export class Channel {
   closing = false;
   readonly #host: ChannelHost;
   readonly #topology: Topology;
+  #transaction: Transaction | undefined;
 
   constructor(host: ChannelHost, number: number) {
     this.#host = host;
@@ -85,6 +87,9 @@ export class Channel {
       case 'basic.recover-async':
         return this.#recover(method.args.requeue, method.name === 'basic.recover-async');
       case 'confirm.select':
+        if (this.#transaction !== undefined) {
+          throw new AmqpError('precondition-failed', 'cannot switch from tx to confirm mode');
+        }
         this.publisher.selectConfirm();
         return this.#answer('confirm.select-ok', {}, method.args.noWait);
       case 'channel.flow':
@@ -94,12 +99,44 @@ export class Channel {
         // Asked for by very old clients; version 0-9-1 has no realms any more.
         return this.#answer('access.request-ok', {}, false);
       case 'tx.select':
+        return this.#beginTransactions();
       case 'tx.commit':
+        return this.#commit();
       case 'tx.rollback':
-        throw new AmqpError('not-implemented', 'transactions are not supported; use publisher confirms');
+        this.#openTransaction.rollback();
+        this.deliveries.rolledBack();
+        return this.#answer('tx.rollback-ok', {}, false);
       default:
         return this.#declare(method);
     }
+  }
+
+  /** From now on the channel is in a transaction: the next one begins where one ends. */
+  #beginTransactions(): undefined {
+    if (this.publisher.confirming) {
+      throw new AmqpError('precondition-failed', 'cannot switch from confirm to tx mode');
+    }
+    this.#transaction = this.publisher.transact();
+    this.deliveries.join(this.#transaction);
+    return this.#answer('tx.select-ok', {}, false);
+  }
+
+  get #openTransaction(): Transaction {
+    if (this.#transaction !== undefined) return this.#transaction;
+    throw new AmqpError('precondition-failed', 'channel is not transactional');
+  }
+
+  /** A commit that fails closes the channel, and with it the transaction. */
+  async #commit(): Promise<void> {
+    const transaction = this.#openTransaction;
+    let done = (): void => {};
+    const durable = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    transaction.commit(done);
+    this.deliveries.committed();
+    await durable;
+    this.#answer('tx.commit-ok', {}, false);
   }
 
   /** The exchange and queue classes. */

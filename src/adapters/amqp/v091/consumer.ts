@@ -34,10 +34,13 @@ export abstract class Taker implements SubscriptionHandlers {
   abstract onDeliveries(batch: DeliveryBatch): void;
   abstract onEnd(reason: ErrorCode): void;
 
-  /** Settle deliveries `first` to `last`; answers how many there were. */
-  settle(first: number, last: number, op: SettleOp): number {
-    return this.subscription === undefined ? 0 : this.subscription.settle(first, last, op);
+  /** Settle deliveries `first` to `last`. */
+  settle(first: number, last: number, op: SettleOp): void {
+    if (this.subscription !== undefined) this.settled(this.subscription.settle(first, last, op));
   }
+
+  /** So many of its deliveries have been settled. */
+  settled(_count: number): void {}
 
   /** End it, requeueing what is unsettled. @param lost the connection went without a word */
   close(lost = false): void {
@@ -74,10 +77,8 @@ export class Consumer extends Taker {
     this.#receiver.ended(this, reason);
   }
 
-  override settle(first: number, last: number, op: SettleOp): number {
-    const count = super.settle(first, last, op);
+  override settled(count: number): void {
     if (this.#limited && !this.over && count > 0) this.subscription?.credit(count);
-    return count;
   }
 
   resume(): void {

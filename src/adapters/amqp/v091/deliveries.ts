@@ -5,12 +5,13 @@ import {
   type ErrorCode,
   type SettleOp,
   type SubscribeOptions,
+  type Transaction,
 } from '../../../core/index.ts';
 import { Consumer, type GetReceiver, Getter, type Taker } from './consumer.ts';
 import { AmqpError } from './errors.ts';
 import type { ChannelHost, Collector } from './host.ts';
 import type { Arguments, FieldTable } from './methods.ts';
-import { DeliveryTags } from './tags.ts';
+import { DeliveryTags, type TakenTag } from './tags.ts';
 
 /** Idle getters kept for the next basic.get of their queue. */
 const GETTERS_MAX = 16;
@@ -33,6 +34,9 @@ export class Deliveries implements GetReceiver, Collector {
   #runSlot = 0;
   #runFirst = 0;
   #runLast = 0;
+  /** tx.select was sent: settlements go into it, and their tags are kept for a rollback. */
+  #transaction: Transaction | undefined;
+  #held: TakenTag[] = [];
 
   constructor(host: ChannelHost, channel: number) {
     this.#host = host;
@@ -113,6 +117,10 @@ export class Deliveries implements GetReceiver, Collector {
 
   /** basic.ack */
   ack(tag: number, multiple: boolean): void {
+    if (this.#transaction !== undefined) {
+      this.#hold(this.#transaction, tag, multiple, 'complete');
+      return;
+    }
     if (multiple) {
       this.flush();
       this.#settleUpTo(tag, 'complete');
@@ -133,6 +141,10 @@ export class Deliveries implements GetReceiver, Collector {
 
   /** basic.nack and basic.reject. */
   nack(tag: number, multiple: boolean, op: SettleOp): void {
+    if (this.#transaction !== undefined) {
+      this.#hold(this.#transaction, tag, multiple, op);
+      return;
+    }
     this.flush();
     if (multiple) {
       this.#settleUpTo(tag, op);
@@ -207,7 +219,49 @@ export class Deliveries implements GetReceiver, Collector {
 
   #mayTake(noAck: boolean): boolean {
     if (!this.#flowing || !this.#host.connection.roomy) return false;
-    return noAck || this.#channelPrefetch === 0 || this.#tags.outstanding < this.#channelPrefetch;
+    return noAck || this.#channelPrefetch === 0 || this.#unsettled < this.#channelPrefetch;
+  }
+
+  /** What a transaction holds is not settled yet. */
+  get #unsettled(): number {
+    return this.#tags.outstanding + this.#held.length;
+  }
+
+  // ---- In a transaction -------------------------------------------------------------------------------------------
+
+  /** tx.select: from now on settlements are part of the transaction. */
+  join(transaction: Transaction): void {
+    this.flush();
+    this.#transaction = transaction;
+  }
+
+  #hold(transaction: Transaction, tag: number, multiple: boolean, op: SettleOp): void {
+    if (!(multiple && tag === 0) && !this.#tags.has(tag)) throw unknownTag(tag);
+    for (const one of multiple ? this.#tags.upTo(tag === 0 ? Number.MAX_SAFE_INTEGER : tag) : [tag]) {
+      this.#tags.take(one);
+      const { slot, id } = this.#tags;
+      this.#held.push({ tag: one, slot, id });
+      const { subscription } = this.#takers[slot] as Taker;
+      if (subscription !== undefined) transaction.settle(subscription, id, id, op);
+    }
+  }
+
+  /** The transaction was committed. */
+  committed(): void {
+    for (const { slot } of this.#held) {
+      const taker = this.#takers[slot] as Taker;
+      taker.held--;
+      taker.settled(1);
+      this.#retire(taker);
+    }
+    this.#held = [];
+    this.#settled();
+  }
+
+  /** The transaction was rolled back: what it held can be settled again. */
+  rolledBack(): void {
+    this.#tags.restore(this.#held);
+    this.#held = [];
   }
 
   // ---- Settling ---------------------------------------------------------------------------------------------------

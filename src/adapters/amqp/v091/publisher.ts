@@ -8,12 +8,15 @@ import {
   type Address,
   CONFIRM,
   type ErrorCode,
+  exchangeName,
   FLAG_DURABLE,
+  keyText,
   MANDATORY,
   Message,
   type Producer,
   type ProducerHandlers,
   RoutingKey,
+  type Transaction,
 } from '../../../core/index.ts';
 import { copyBytes } from '../../bytes.ts';
 import { InternTable } from '../../intern.ts';
@@ -63,7 +66,9 @@ export class Publisher implements ProducerHandlers, LateWriter {
   readonly #message = new Message();
   readonly #scan = new PropertyScan();
   #producer: Producer | undefined;
-  /** Address of the message in hand; also what a return names. */
+  /** tx.select was sent: publishes go into it. */
+  #transaction: Transaction | undefined;
+  /** Address of the message in hand. */
   #address: Address | undefined;
   #options = 0;
   awaiting: Awaiting = 'method';
@@ -93,6 +98,12 @@ export class Publisher implements ProducerHandlers, LateWriter {
   /** confirm.select: publishes from now on are numbered from 1 and confirmed. */
   selectConfirm(): void {
     this.#confirmBit = CONFIRM;
+  }
+
+  /** tx.select: publishes from now on are part of the transaction answered. */
+  transact(): Transaction {
+    this.#transaction ??= this.#openProducer().transaction();
+    return this.#transaction;
   }
 
   close(): void {
@@ -215,11 +226,15 @@ export class Publisher implements ProducerHandlers, LateWriter {
   }
 
   #addressOf(exchange: string, key: string): Address {
+    return this.#openProducer().address(exchange, new RoutingKey(key, SEPARATOR));
+  }
+
+  #openProducer(): Producer {
     if (this.#producer === undefined) {
       this.#producer = this.#host.client.producer(this);
       this.#host.publishing();
     }
-    return this.#producer.address(exchange, new RoutingKey(key, SEPARATOR));
+    return this.#producer;
   }
 
   #finish(bytes: Buffer, headStart: number, headEnd: number, bodyStart: number, bodyEnd: number): void {
@@ -236,10 +251,14 @@ export class Publisher implements ProducerHandlers, LateWriter {
     message.bodyStart = bodyStart;
     message.bodyEnd = bodyEnd;
     if (scan.carbonCopy) this.#publishCopies();
-    const producer = this.#producer as Producer;
-    if (!producer.publish(this.#address as Address, message, this.#options)) this.#host.hold(this);
+    this.#give(this.#address as Address, this.#options);
     // Keep no chunk alive.
     message.bytes = NOTHING;
+  }
+
+  #give(address: Address, options: number): void {
+    if (this.#transaction !== undefined) this.#transaction.publish(address, this.#message, options);
+    else if (!(this.#producer as Producer).publish(address, this.#message, options)) this.#host.hold(this);
   }
 
   /** The headers CC and BCC name further routing keys. Copies go first: the confirm of the message then covers them. */
@@ -255,10 +274,7 @@ export class Publisher implements ProducerHandlers, LateWriter {
       message.bodyEnd = message.bytes.length;
     }
     const { exchange } = this.#address as Address;
-    for (const key of copies.keys) {
-      const address = this.#addressOf(exchange, key);
-      if (!(this.#producer as Producer).publish(address, message, 0)) this.#host.hold(this);
-    }
+    for (const key of copies.keys) this.#give(this.#addressOf(exchange, key), 0);
   }
 
   #checkUser(bytes: Buffer): void {
@@ -278,10 +294,10 @@ export class Publisher implements ProducerHandlers, LateWriter {
   }
 
   onReturn(message: Message, code: ErrorCode): void {
-    const { exchange, key } = this.#address as Address;
     const [replyCode, replyText] = REPLIES[REPLY_OF[code]];
     const writer = new Writer();
-    encodeMethod(writer, this.#channel, 'basic.return', { replyCode, replyText, exchange, routingKey: key.text });
+    const names = { exchange: exchangeName(message), routingKey: keyText(message) };
+    encodeMethod(writer, this.#channel, 'basic.return', { replyCode, replyText, ...names });
     this.#host.messages.returned(this.#channel, writer.toBuffer(), message);
   }
 

@@ -4,6 +4,13 @@
  * forgotten delivery does not make the ring grow without end.
  */
 
+/** A tag that was taken back, and the delivery it stood for. */
+export interface TakenTag {
+  readonly tag: number;
+  readonly slot: number;
+  readonly id: number;
+}
+
 /** One delivery, or several of one consumer, that go with what was settled. `first` to `last` are its delivery ids. */
 export type SettleVisitor = (slot: number, first: number, last: number) => void;
 
@@ -108,6 +115,32 @@ export class DeliveryTags {
       this.#advance();
     }
     return before - this.outstanding;
+  }
+
+  /** Every outstanding tag up to `last`, ascending. */
+  upTo(last: number): number[] {
+    const found: number[] = [];
+    for (const tag of this.#left.keys()) if (tag <= last) found.push(tag);
+    const end = Math.min(last + 1, this.#next);
+    for (let tag = this.#base; tag < end; tag++) if (this.has(tag)) found.push(tag);
+    return found;
+  }
+
+  /** Let tags stand for their deliveries again. */
+  restore(taken: readonly TakenTag[]): void {
+    for (const { tag, slot, id } of taken) {
+      if (tag < this.#base) {
+        this.#left.set(tag, { slot, id });
+        continue;
+      }
+      const at = tag & (this.#slots.length - 1);
+      this.#slots[at] = slot;
+      this.#ids[at] = id;
+      this.#inRing++;
+    }
+    const left = [...this.#left].sort(([a], [b]) => a - b);
+    this.#left.clear();
+    for (const [tag, entry] of left) this.#left.set(tag, entry);
   }
 
   #takeLeft(tag: number): boolean {

@@ -67,17 +67,24 @@ function settleRoutes(app: FastifyInstance, context: HttpContext): void {
       `/leases/:id/${path}`,
       { schema },
       (request) => {
-        const { deliveries, failed = false } = request.query;
-        if (failed && op !== 'requeue') throw new CoreError('invalid-argument', 'only what is requeued can be failed');
+        const { deliveries, failed } = request.query;
+        const operation = settleOp(op, failed);
         const ranges = deliveries === undefined ? undefined : parseRanges(deliveries);
         return withLease(context, request, async (lease) => {
           const { leases } = context.serving;
-          const settled = await leases.settle(lease, ranges, failed ? 'modify' : op);
+          const settled = await leases.settle(lease, ranges, operation);
           return { settled, remaining: leases.remaining(lease) };
         });
       },
     );
   }
+}
+
+/** What `op` does when its deliveries have failed, or not. Throws `invalid-argument`. */
+export function settleOp(op: SettleOp, failed = false): SettleOp {
+  if (!failed) return op;
+  if (op !== 'requeue') throw new CoreError('invalid-argument', 'only what is requeued can be failed');
+  return 'modify';
 }
 
 /** Delivery numbers and ranges of them: `1-3,7`. Throws `invalid-argument`. */

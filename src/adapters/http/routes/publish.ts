@@ -1,17 +1,9 @@
 /** Publishing: to a topic, to an exchange, to a queue, and many at once. A 2xx comes after the message is durable. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CoreError, Message } from '../../../core/index.ts';
-import { bodyOf, fillMessage, type JsonPublish, PUBLISH_PROPERTIES } from '../../json-message.ts';
-import {
-  exchangeTarget,
-  type JsonTarget,
-  queueTarget,
-  TARGET_ONE_OF,
-  TARGET_PROPERTIES,
-  type Target,
-  targetOf,
-  topicTarget,
-} from '../../targets.ts';
+import { bodyOf, fillMessage, type JsonPublish } from '../../json-message.ts';
+import { ITEMS_MAX, isMandatory, JSON_ITEM, type JsonItem } from '../../json-transaction.ts';
+import { exchangeTarget, queueTarget, type Target, targetOf, topicTarget } from '../../targets.ts';
 import type { HttpClient, Published } from '../clients.ts';
 import type { HttpContext } from '../context.ts';
 import { httpError } from '../errors.ts';
@@ -78,20 +70,6 @@ export function publishRoutes(app: FastifyInstance, context: HttpContext): void 
   );
 }
 
-/** One item of a batch: a message in JSON and where it goes. */
-interface BatchItem extends JsonPublish, JsonTarget {
-  mandatory?: boolean;
-}
-
-const BATCH_ITEM = {
-  ...object({
-    ...PUBLISH_PROPERTIES,
-    ...TARGET_PROPERTIES,
-    mandatory: { type: 'boolean' },
-  }),
-  oneOf: TARGET_ONE_OF,
-};
-
 /** Bodies in JSON: many messages, one answer with a result for each. */
 export function batchRoutes(app: FastifyInstance, context: HttpContext): void {
   const item = object({
@@ -99,12 +77,12 @@ export function batchRoutes(app: FastifyInstance, context: HttpContext): void {
     error: { type: 'string' },
     message: { type: 'string' },
   });
-  app.post<{ Body: BatchItem[] }>(
+  app.post<{ Body: JsonItem[] }>(
     '/batch',
     {
       schema: {
         querystring: query(),
-        body: { type: 'array', maxItems: 10_000, items: BATCH_ITEM },
+        body: { type: 'array', maxItems: ITEMS_MAX, items: JSON_ITEM },
         response: { 200: object({ confirmed: { type: 'integer' }, results: { type: 'array', items: item } }) },
       },
     },
@@ -119,13 +97,12 @@ export function batchRoutes(app: FastifyInstance, context: HttpContext): void {
 async function publishItem(
   context: HttpContext,
   client: HttpClient,
-  item: BatchItem,
+  item: JsonItem,
 ): Promise<Published | { error: string; message: string }> {
   try {
     const body = bodyOf(item);
-    const mandatory = item.mandatory === true || item.queue !== undefined;
     const published = await publish(context, client, targetOf(item), item, body);
-    if (mandatory && !published.routed) throw new CoreError('unroutable');
+    if (isMandatory(item) && !published.routed) throw new CoreError('unroutable');
     return published;
   } catch (error) {
     return httpError(error).body;

@@ -1,0 +1,99 @@
+/** Transactions: publishes and settlements of leases in one request, all or none; and what is open, for administrators. */
+import type { FastifyInstance } from 'fastify';
+import type { SettleOp } from '../../../core/index.ts';
+import { holdPublishes, ITEMS_MAX, JSON_ITEM, type JsonItem } from '../../json-transaction.ts';
+import type { HttpContext } from '../context.ts';
+import type { Lease } from '../leases.ts';
+import { object, query } from '../schemas.ts';
+import { parseRanges, settleOp } from './leases.ts';
+
+interface SettleItem {
+  lease: string;
+  op: 'ack' | 'requeue' | 'discard';
+  deliveries?: string;
+  failed?: boolean;
+}
+
+interface TransactionBody {
+  publishes: JsonItem[];
+  settlements: SettleItem[];
+}
+
+const SETTLE_OPS: { readonly [O in SettleItem['op']]: SettleOp } = {
+  ack: 'complete',
+  requeue: 'requeue',
+  discard: 'discard',
+};
+
+const SETTLE_ITEM = object(
+  {
+    lease: { type: 'string', maxLength: 64 },
+    op: { enum: Object.keys(SETTLE_OPS) },
+    deliveries: { type: 'string', maxLength: 8192 },
+    failed: { type: 'boolean' },
+  },
+  ['lease', 'op'],
+);
+
+const BODY = object({
+  publishes: { type: 'array', maxItems: ITEMS_MAX, items: JSON_ITEM, default: [] },
+  settlements: { type: 'array', maxItems: ITEMS_MAX, items: SETTLE_ITEM, default: [] },
+});
+
+const number = { type: 'number' } as const;
+const text = { type: 'string' } as const;
+const INFO = object({
+  id: number,
+  connection: number,
+  user: text,
+  vhost: text,
+  publishes: number,
+  settlements: number,
+  bytes: number,
+  since_ms: number,
+});
+
+export function transactionRoutes(app: FastifyInstance, context: HttpContext): void {
+  const done = object({ published: { type: 'integer' }, settled: { type: 'integer' } });
+  app.post<{ Body: TransactionBody }>(
+    '/transactions',
+    { schema: { querystring: query(), body: BODY, response: { 200: done } } },
+    (request) =>
+      context.withClient(request, async (client) => {
+        const { leases } = context.serving;
+        const { publishes, settlements } = request.body;
+        const touched: Lease[] = [];
+        let settled = 0;
+        await client.transact((transaction, addresses) => {
+          holdPublishes(transaction, addresses, publishes, context.options.clock.now());
+          for (const { lease: id, op, deliveries, failed } of settlements) {
+            const lease = leases.find(id, client);
+            const ranges = deliveries === undefined ? undefined : parseRanges(deliveries);
+            settled += leases.hold(transaction, lease, ranges, settleOp(SETTLE_OPS[op], failed));
+            touched.push(lease);
+          }
+        });
+        for (const lease of touched) leases.endIfSettled(lease);
+        return { published: publishes.length, settled };
+      }),
+  );
+  app.get(
+    '/transactions',
+    { schema: { querystring: query(), response: { 200: { type: 'array', items: INFO } } } },
+    async (request) =>
+      context.broker.admin.transactions(context.adminVhost(request)).map(({ clientId, sinceMs, ...info }) => ({
+        ...info,
+        connection: clientId,
+        since_ms: sinceMs,
+      })),
+  );
+  app.delete<{ Params: { id: number } }>(
+    '/transactions/:id',
+    { schema: { querystring: query(), params: object({ id: { type: 'integer' } }) } },
+    async (request, reply) => {
+      context.requireAdministrator(request);
+      context.broker.admin.rollbackTransaction(request.params.id);
+      return reply.code(204).send();
+    },
+  );
+}

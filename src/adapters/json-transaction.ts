@@ -1,0 +1,41 @@
+/** Publishes in JSON that stand in a list: in a batch, and in a transaction (docs/transactions.md). */
+import { type Address, MANDATORY, Message, type Transaction } from '../core/index.ts';
+import { bodyOf, fillMessage, type JsonPublish, PUBLISH_PROPERTIES } from './json-message.ts';
+import { type AddressBook, type JsonTarget, TARGET_ONE_OF, TARGET_PROPERTIES, targetOf } from './targets.ts';
+
+/** Publishes of one request, at most. */
+export const ITEMS_MAX = 10_000;
+
+/** A message and where it goes. */
+export interface JsonItem extends JsonPublish, JsonTarget {
+  mandatory?: boolean;
+}
+
+export const JSON_ITEM = {
+  type: 'object',
+  additionalProperties: false,
+  properties: { ...PUBLISH_PROPERTIES, ...TARGET_PROPERTIES, mandatory: { type: 'boolean' } },
+  oneOf: TARGET_ONE_OF,
+} as const;
+
+/** It matters to the publisher whether anybody takes the message: it says so, or names a queue. */
+export function isMandatory(item: JsonItem): boolean {
+  return item.mandatory === true || item.queue !== undefined;
+}
+
+/** `fillMessage` fills it and the core copies it before the call returns: one is enough. */
+const view = new Message();
+
+/** Make publishes part of a transaction. Throws what `Transaction.publish` does, and `not-found`, `invalid-argument`. */
+export function holdPublishes(
+  transaction: Transaction,
+  addresses: AddressBook,
+  items: readonly JsonItem[],
+  nowMs: number,
+): void {
+  for (const item of items) {
+    const address: Address = addresses.find(targetOf(item));
+    fillMessage(view, item, bodyOf(item), nowMs);
+    transaction.publish(address, view, isMandatory(item) ? MANDATORY : 0);
+  }
+}

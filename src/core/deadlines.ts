@@ -1,7 +1,7 @@
 /**
- * Times at which queues want their turn: one timer for all of them, at the earliest. A queue has at most one time that counts;
- * what it was armed for before stays in the heap and is passed over. Wall-clock time, as messages expire by it: the timer
- * never sleeps long, so that a clock that jumps is noticed.
+ * Times at which queues, or other things, want their turn: one timer for all of them, at the earliest. Each has at most one
+ * time that counts; what it was armed for before stays in the heap and is passed over. Wall-clock time, as messages expire
+ * by it: the timer never sleeps long, so that a clock that jumps is noticed.
  */
 import type { Clock, Timer } from './clock.ts';
 
@@ -21,18 +21,23 @@ interface Entry<T> {
 export class Deadlines<T extends Timed> {
   readonly #clock: Clock;
   readonly #due: (item: T) => void;
+  readonly #now: () => number;
   /** Binary min-heap by time. */
   readonly #heap: Entry<T>[] = [];
   #timer: Timer | undefined;
   #timerMs = 0;
 
-  /** @param due called when the time of an item has come; it is armed no more */
-  constructor(clock: Clock, due: (item: T) => void) {
+  /**
+   * @param due called when the time of an item has come; it is armed no more
+   * @param now the time that counts, in milliseconds: the wall clock, unless another is given
+   */
+  constructor(clock: Clock, due: (item: T) => void, now = (): number => clock.now()) {
     this.#clock = clock;
     this.#due = due;
+    this.#now = now;
   }
 
-  /** Have `item` called at `ms`, wall clock, or at the earlier time it is armed for. */
+  /** Have `item` called at `ms`, or at the earlier time it is armed for. */
   arm(item: T, ms: number): void {
     if (item.armedMs !== 0 && item.armedMs <= ms) return;
     item.armedMs = ms;
@@ -42,7 +47,7 @@ export class Deadlines<T extends Timed> {
 
   #sleep(): void {
     this.#timer?.cancel();
-    const now = this.#clock.now();
+    const now = this.#now();
     const wake = Math.min((this.#heap[0] as Entry<T>).ms, now + SLEEP_MS_MAX);
     this.#timerMs = wake;
     this.#timer = this.#clock.after(Math.max(0, wake - now), this.#wake);
@@ -50,7 +55,7 @@ export class Deadlines<T extends Timed> {
 
   readonly #wake = (): void => {
     this.#timer = undefined;
-    const now = this.#clock.now();
+    const now = this.#now();
     for (let first = this.#heap[0]; first !== undefined && first.ms <= now; first = this.#heap[0]) {
       this.#pop();
       const { item, ms } = first;

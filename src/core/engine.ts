@@ -18,12 +18,15 @@ import type { Producer } from './producer.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
 import { WindowBuffers, windowBytes } from './queue/read-ahead.ts';
+import { Settlements } from './queue/settlements.ts';
+import type { UnusedTimer } from './queue/unused.ts';
 import type { Log } from './start.ts';
 import { OpenTransactions } from './transaction/open-transactions.ts';
 
 /** Deliveries of one queue before the next queue has its turn. */
 const DELIVERIES_PER_VISIT = 256;
 const VISITS_PER_TURN_MAX = 4096;
+const SPARE_SETTLEMENTS_MAX = 64;
 
 /** What has its turn when it has something to hand out. */
 export interface Dispatched {
@@ -71,6 +74,8 @@ export class Engine implements JournalHandlers {
 
   /** When queues have something that expires. */
   readonly deadlines: Deadlines<Queue>;
+  /** When queues may have been unused for too long: monotonic, a wall clock that jumps must not delete a queue. */
+  readonly unused: Deadlines<UnusedTimer>;
   readonly openTransactions: OpenTransactions;
   readonly #ready = new Fifo<Dispatched>();
   #awaitingQueues: AwaitsBatches[] = [];
@@ -78,6 +83,8 @@ export class Engine implements JournalHandlers {
   #confirmable: Confirms[] = [];
   #paused = new Set<Producer>();
   #settling: EntryLog[] = [];
+  /** To be used again. */
+  readonly #settlements: Settlements[] = [];
   readonly #waiters = new Fifo<Waiter>();
   #turnAsked = false;
   #targetSets = 0;
@@ -93,6 +100,11 @@ export class Engine implements JournalHandlers {
     this.background = new Background(clock, limits.sliceMs);
     this.deadlines = new Deadlines(clock, (queue) => this.wake(queue));
     this.openTransactions = new OpenTransactions(limits);
+    this.unused = new Deadlines(
+      clock,
+      (timer: UnusedTimer) => timer.look(),
+      () => clock.monotonic(),
+    );
     this.windowBuffers = new WindowBuffers(windowBytes(limits));
   }
 
@@ -152,10 +164,11 @@ export class Engine implements JournalHandlers {
     this.#paused.delete(producer);
   }
 
-  /** An entry log has settlements to write. */
-  settling(log: EntryLog): void {
+  /** An entry log has settlements to write. Answers where they are to be collected until then. */
+  settling(log: EntryLog): Settlements {
     this.#settling.push(log);
     this.askTurn();
+    return this.#settlements.pop() ?? new Settlements();
   }
 
   /** Call `done` when everything logged or collected up to now is durable; at once when it is. */
@@ -192,7 +205,11 @@ export class Engine implements JournalHandlers {
     if (this.#settling.length === 0 || this.failure !== undefined) return;
     const settling = this.#settling;
     this.#settling = [];
-    for (const log of settling) log.logSettlements();
+    for (const log of settling) {
+      const settlements = log.logSettlements();
+      if (settlements !== undefined && this.#settlements.length < SPARE_SETTLEMENTS_MAX)
+        this.#settlements.push(settlements);
+    }
   }
 
   // ---- The turn ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import { Halves } from './half/halves.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import { Lane } from './queue/lane.ts';
 import { Queue } from './queue/queue.ts';
+import { SharedSettings } from './queue/shared-settings.ts';
 import { Roster } from './roster.ts';
 import type { EntryRing } from './slab/entry-ring.ts';
 import type { RingStore } from './slab/ring-store.ts';
@@ -44,6 +45,7 @@ export class Topology {
   readonly homes = new Map<number, Vhost>();
   readonly topics: Topics;
   readonly halves: Halves;
+  readonly #settings = new SharedSettings();
   #lastId = 0;
 
   constructor(engine: Engine) {
@@ -116,7 +118,7 @@ export class Topology {
   addQueue(vhost: Vhost, id: number, name: string, settings: QueueSettings, ring?: EntryRing, owner?: Client): Queue {
     assert(!vhost.queues.has(name), 'one queue a name');
     const rings = this.#rings(settings.durable && !settings.exclusive);
-    const queue = new Queue(vhost, id, name, settings, ring ?? rings.create(), owner);
+    const queue = new Queue(vhost, id, name, this.#settings.of(settings), ring ?? rings.create(), owner);
     vhost.queues.set(name, queue);
     this.queuesById.set(id, queue);
     if (queue.logged) this.loggedQueues.add(queue);

@@ -59,8 +59,22 @@ export function asArguments(table: RuleTable): Arguments {
   return Object.fromEntries(Object.entries(table).map(([name, value]) => [argumentOf(name), value]));
 }
 
+/** What came of the sources of a queue, by its arguments: queues that were declared alike share them (shared-settings.ts). */
+const lately = new WeakMap<Arguments, { readonly sources: RuleSources; readonly effective: Effective }>();
+
 /** Put together what is in force. */
-export function effectiveOf({ declared, live, policy, operatorPolicy }: RuleSources): Effective {
+export function effectiveOf(sources: RuleSources): Effective {
+  const { declared, live, policy, operatorPolicy } = sources;
+  const last = lately.get(declared);
+  const isSame =
+    last?.sources.live === live && last.sources.policy === policy && last.sources.operatorPolicy === operatorPolicy;
+  if (isSame) return last.effective;
+  const effective = combine(sources);
+  lately.set(declared, { sources, effective });
+  return effective;
+}
+
+function combine({ declared, live, policy, operatorPolicy }: RuleSources): Effective {
   const all = new Map<string, HubValue>();
   for (const [name, value] of Object.entries(declared)) if (isRule(name)) all.set(name, value);
   for (const [name, value] of Object.entries(live)) {

@@ -11,7 +11,7 @@ import type { EntryRing } from '../slab/entry-ring.ts';
 import { GIVEN_UP_MASK, HELD } from './entry-info.ts';
 import { PendingBatches } from './pending-batches.ts';
 import type { Queue } from './queue.ts';
-import { Settlements } from './settlements.ts';
+import { type Settlements, writeGap } from './settlements.ts';
 
 export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
   readonly queue: Queue;
@@ -24,8 +24,10 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
   readonly kind: LogKind;
   /** What tells it from others of its kind in the queue. */
   readonly value: number;
-  readonly #settlements: Settlements;
-  protected readonly batches: PendingBatches = new PendingBatches();
+  /** What is to be written about entries; most logs have nothing most of the time. */
+  #settlements: Settlements | undefined;
+  /** Batches it awaits; undefined when there is none. */
+  protected batches: PendingBatches | undefined;
   /** What replay takes for the next position: lags behind the ring's tail while messages are not logged. */
   #loggedTail: number;
   older: EntryLog | undefined;
@@ -39,7 +41,6 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
     this.#bodies = queue.engine.bodies;
     this.kind = kind;
     this.value = value;
-    this.#settlements = new Settlements(queue.engine, id);
     this.#loggedTail = ring.tail;
   }
 
@@ -60,7 +61,7 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
   pushLogged(row: number, length: number, batch: number): void {
     const position = this.ring.push(row, 0);
     this.#loggedTail = position + 1;
-    if (this.batches.add(batch, position)) this.queue.engine.awaitQueue(this);
+    this.#await(batch, position);
     this.came(position, length);
   }
 
@@ -73,30 +74,40 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
 
   /** What comes in from now on is there for others once `batch` is durable, or later: also what is not logged. */
   hold(batch: number): void {
-    if (this.batches.add(batch, this.ring.tail)) this.queue.engine.awaitQueue(this);
+    this.#await(batch, this.ring.tail);
+  }
+
+  /** Entries from `position` on are there for others once `batch` is durable, or later. */
+  #await(batch: number, position: number): void {
+    if (this.batches === undefined) {
+      this.batches = new PendingBatches();
+      this.queue.engine.awaitQueue(this);
+    }
+    this.batches.add(batch, position);
   }
 
   /** Make replay give the next message the position it will have here. */
   beforeLogged(): void {
     if (this.#loggedTail === this.ring.tail) return;
     this.#loggedTail = this.ring.tail;
-    this.#settlements.writeGap(this.#loggedTail);
+    writeGap(this.queue.engine, this.id, this.#loggedTail);
   }
 
   becameDurable(batch: number): boolean {
-    this.batches.durable(batch);
+    this.batches?.durable(batch);
+    if (this.batches?.empty) this.batches = undefined;
     this.ripened();
-    return !this.batches.empty;
+    return this.batches !== undefined;
   }
 
   /** The first batch it awaits; Infinity when it awaits none. */
   get firstPending(): number {
-    return this.batches.first;
+    return this.batches?.first ?? Number.POSITIVE_INFINITY;
   }
 
   /** The last batch it awaits; 0 when it awaits none. */
   get lastPending(): number {
-    return this.batches.last;
+    return this.batches?.last ?? 0;
   }
 
   // ---- Out --------------------------------------------------------------------------------------------------------
@@ -116,8 +127,7 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
     ring.settle(position);
     bodies.release(row, info);
     if (!isLogged && this.logged && (info & TRANSIENT_BODY) === 0) {
-      this.#collecting();
-      this.#settlements.done(position);
+      this.#collect().done(position);
     }
     return length;
   }
@@ -126,18 +136,21 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
   logInfo(position: number): void {
     const info = this.ring.info(position);
     if (!this.logged || (info & TRANSIENT_BODY) !== 0) return;
-    this.#collecting();
-    this.#settlements.returned(position, info & ~HELD);
+    this.#collect().returned(position, info & ~HELD);
   }
 
-  #collecting(): void {
-    if (this.#settlements.empty) this.queue.engine.settling(this);
+  #collect(): Settlements {
+    this.#settlements ??= this.queue.engine.settling(this);
+    return this.#settlements;
   }
 
-  /** Write what was collected to the journal. */
-  logSettlements(): void {
-    if (this.queue.deleted) this.#settlements.clear();
-    else this.#settlements.write();
+  /** Write what was collected to the journal. Answers what it was collected in: it is used again. */
+  logSettlements(): Settlements | undefined {
+    const settlements = this.#settlements;
+    this.#settlements = undefined;
+    if (this.queue.deleted) settlements?.clear();
+    else settlements?.write(this.queue.engine, this.id);
+    return settlements;
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------

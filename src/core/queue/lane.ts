@@ -21,7 +21,8 @@ export class Lane extends EntryLog {
   rank = 0;
   /** The next position that was never handed out is this one or a later one. */
   #cursor: number;
-  readonly #returned = new PositionHeap();
+  /** Given back, if there are any. */
+  #returned: PositionHeap | undefined;
   /** Positions below this one may hold entries that were given up: delivery passes over them. */
   #givenUpBelow = 0;
 
@@ -42,8 +43,9 @@ export class Lane extends EntryLog {
 
   /** The position to hand out next, or -1. */
   next(): number {
-    if (this.#returned.size > 0) return this.#returned.first;
-    const limit = this.batches.end(this.ring.tail);
+    if (this.#returned !== undefined) return this.#returned.first;
+    const { tail } = this.ring;
+    const limit = this.batches === undefined ? tail : this.batches.end(tail);
     if (this.#cursor >= limit) return -1;
     let position = this.ring.next(this.#cursor);
     if (this.#cursor < this.#givenUpBelow) position = this.#nextKept(position);
@@ -52,7 +54,7 @@ export class Lane extends EntryLog {
 
   /** The first ready message, whether it is durable yet or not; -1 when there is none. */
   oldest(): number {
-    if (this.#returned.size > 0) return this.#returned.first;
+    if (this.#returned !== undefined) return this.#returned.first;
     return this.#cursor >= this.ring.tail ? -1 : this.#nextKept(this.ring.next(this.#cursor));
   }
 
@@ -66,12 +68,17 @@ export class Lane extends EntryLog {
 
   /** `position`, which is the next one or the oldest, is handed out, or given up. */
   pass(position: number): void {
-    if (this.#returned.size > 0) this.#returned.pop();
-    else this.#cursor = position + 1;
+    if (this.#returned === undefined) {
+      this.#cursor = position + 1;
+      return;
+    }
+    this.#returned.pop();
+    if (this.#returned.size === 0) this.#returned = undefined;
   }
 
   /** An entry that was handed out is back at its place. */
   giveBack(position: number): void {
+    this.#returned ??= new PositionHeap();
     this.#returned.push(position);
   }
 
@@ -103,13 +110,13 @@ export class Lane extends EntryLog {
       const isReady = position >= this.#cursor && (ring.info(position) & GIVEN_UP_MASK) === 0;
       if (!isReady) bytes += this.lengthOf(position);
     }
-    for (const position of this.#returned.values()) bytes -= this.lengthOf(position);
+    for (const position of this.#returnedInOrder()) bytes -= this.lengthOf(position);
     return bytes;
   }
 
   /** The ready entries in the order in which they go out. What changes meanwhile may be seen or not. */
   *ready(): IterableIterator<number> {
-    yield* [...this.#returned.values()].sort((a, b) => a - b);
+    yield* this.#returnedInOrder();
     const { ring } = this;
     for (let position = ring.next(this.#cursor); position >= 0; position = ring.next(position + 1)) {
       if ((ring.info(position) & (GIVEN_UP_MASK | HELD)) === 0) yield position;
@@ -118,15 +125,23 @@ export class Lane extends EntryLog {
 
   /** Take an entry out of the order, because it goes elsewhere. False when it is not ready (any more). */
   withdraw(position: number): boolean {
-    if (position < this.#cursor) return this.#returned.remove(position);
+    if (position < this.#cursor) {
+      const isReady = this.#returned?.remove(position) ?? false;
+      if (this.#returned?.size === 0) this.#returned = undefined;
+      return isReady;
+    }
     return this.ring.next(position) === position && (this.ring.info(position) & (GIVEN_UP_MASK | HELD)) === 0;
+  }
+
+  #returnedInOrder(): number[] {
+    return this.#returned === undefined ? [] : [...this.#returned.values()].sort((a, b) => a - b);
   }
 
   /** Put everything ready out of sight: the returned entries, in order, and the range of the others. */
   hideAll(): { returned: number[]; from: number; to: number } {
-    const returned = [...this.#returned.values()].sort((a, b) => a - b);
+    const returned = this.#returnedInOrder();
     const from = this.#cursor;
-    this.#returned.clear();
+    this.#returned = undefined;
     this.#cursor = this.ring.tail;
     return { returned, from, to: this.#cursor };
   }

@@ -10,7 +10,8 @@ export class Lanes {
   readonly base: Lane;
   /** All of them, the highest level first. */
   readonly all: Lane[];
-  readonly #byLevel: (Lane | undefined)[];
+  /** By level, as soon as there is another one than the base. */
+  #byLevel: (Lane | undefined)[] | undefined;
   /** Result of `next`: the position in the lane. */
   found = -1;
   /** Lanes before this index have nothing to hand out. */
@@ -19,23 +20,23 @@ export class Lanes {
   constructor(queue: Queue, id: number, ring: EntryRing) {
     this.base = new Lane(queue, id, ring, 0);
     this.all = [this.base];
-    this.#byLevel = [this.base];
   }
 
   /** The lane of a level, if the queue has used it. */
   ofLevel(level: number): Lane | undefined {
-    return this.#byLevel[level];
+    return level === 0 ? this.base : this.#byLevel?.[level];
   }
 
   /** The lane a position of the queue is in. */
   at(position: number): Lane {
-    return this.#byLevel[Math.floor(position / LANE_SPAN)] as Lane;
+    return this.ofLevel(Math.floor(position / LANE_SPAN)) as Lane;
   }
 
   add(lane: Lane): void {
     let at = this.all.findIndex((other) => other.level < lane.level);
     if (at < 0) at = this.all.length;
     this.all.splice(at, 0, lane);
+    this.#byLevel ??= [this.base];
     while (this.#byLevel.length <= lane.level) this.#byLevel.push(undefined);
     this.#byLevel[lane.level] = lane;
     for (const [rank, one] of this.all.entries()) one.rank = rank;

@@ -7,13 +7,12 @@ export class PendingBatches {
     return this.#batches.length === 0;
   }
 
-  /** The message at `position` is in `batch`. Answers true when that is the first batch awaited. */
-  add(batch: number, position: number): boolean {
+  /** The message at `position` is in `batch`. */
+  add(batch: number, position: number): void {
     const { length } = this.#batches;
-    if (length > 0 && this.#batches[length - 1] === batch) return false;
+    if (length > 0 && this.#batches[length - 1] === batch) return;
     this.#batches.push(batch);
     this.#firsts.push(position);
-    return length === 0;
   }
 
   /** Everything up to `batch` is durable. */

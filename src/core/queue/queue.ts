@@ -471,6 +471,7 @@ export class Queue implements Rostered<Queue> {
   /** The queue is gone for everybody: give its bodies and pages back, in slices. */
   destroy(): void {
     this.deleted = true;
+    this.#unused?.end();
     this.#readAhead.drop();
     for (const lane of this.lanes.all) void this.engine.background.run(this.engine.bodies.destroy(lane.ring));
   }

@@ -47,9 +47,12 @@ export class WindowBuffers {
   }
 }
 
+/** Most queues have none. Never written to. */
+const NONE: Window[] = [];
+
 export class ReadAhead {
   readonly #queue: Queue;
-  readonly #windows: Window[] = [];
+  #windows: Window[] = NONE;
   #loading = false;
   /** Counts `drop`s: a load that ends after one is thrown away. */
   #generation = 0;
@@ -145,6 +148,7 @@ export class ReadAhead {
       return;
     }
     this.#loading = false;
+    if (this.#windows === NONE) this.#windows = [];
     this.#windows.push(window);
     this.#queue.engine.wake(this.#queue);
   }

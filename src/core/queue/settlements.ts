@@ -1,4 +1,4 @@
-/** What became of the entries of a log since the last record about them, as ranges of positions. */
+/** What became of the entries of a log since the last record about them, as ranges of positions. Used by one log after the other. */
 import type { Engine } from '../engine.ts';
 import { RECORD, zigzag } from '../records.ts';
 import { TlvWriter } from '../tlv.ts';
@@ -7,19 +7,8 @@ import { RangeLog } from './range-log.ts';
 const record = new TlvWriter();
 
 export class Settlements {
-  readonly #engine: Engine;
-  readonly #logId: number;
   readonly #done = new RangeLog();
   readonly #returned = new RangeLog();
-
-  constructor(engine: Engine, logId: number) {
-    this.#engine = engine;
-    this.#logId = logId;
-  }
-
-  get empty(): boolean {
-    return this.#done.empty && this.#returned.empty;
-  }
 
   /** An entry is gone. */
   done(position: number): void {
@@ -31,29 +20,16 @@ export class Settlements {
     this.#returned.add(position, info);
   }
 
-  /** Write what was collected to the journal, and forget it. */
-  write(): void {
-    this.#log(RECORD.return, this.#returned, true);
-    this.#log(RECORD.settle, this.#done, false);
+  /** Write what was collected to the journal, and forget it. @param logId the log it is about */
+  write(engine: Engine, logId: number): void {
+    if (!this.#returned.empty) writeRanges(engine, RECORD.return, [logId], this.#returned, true);
+    if (!this.#done.empty) writeRanges(engine, RECORD.settle, [logId], this.#done, false);
     this.clear();
-  }
-
-  /** Write that the next message gets position `tail`: those before it that are missing were not logged. */
-  writeGap(tail: number): void {
-    const { journal } = this.#engine;
-    const at = journal.append(RECORD.gap, 12);
-    journal.bytes.writeUInt32LE(this.#logId, at);
-    journal.bytes.writeDoubleLE(tail, at + 4);
-    this.#engine.wrote();
   }
 
   clear(): void {
     this.#done.clear();
     this.#returned.clear();
-  }
-
-  #log(type: number, ranges: RangeLog, withInfo: boolean): void {
-    if (!ranges.empty) writeRanges(this.#engine, type, [this.#logId], ranges, withInfo);
   }
 }
 
@@ -77,5 +53,14 @@ export function writeRanges(
   const { journal } = engine;
   const at = journal.append(type, record.length);
   record.copyTo(journal.bytes, at);
+  engine.wrote();
+}
+
+/** Write that the next message of a log gets position `tail`: those before it that are missing were not logged. */
+export function writeGap(engine: Engine, logId: number, tail: number): void {
+  const { journal } = engine;
+  const at = journal.append(RECORD.gap, 12);
+  journal.bytes.writeUInt32LE(logId, at);
+  journal.bytes.writeDoubleLE(tail, at + 4);
   engine.wrote();
 }

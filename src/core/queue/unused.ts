@@ -1,15 +1,13 @@
 /** A queue that goes when nobody has used it for a while: no consumer, and nobody declared it again. */
-import type { Timer } from '../clock.ts';
+import type { Timed } from '../deadlines.ts';
 import type { Queue } from './queue.ts';
 
-/** Longer than timers take: the rest is waited for afterwards. */
-const SLEEP_MS_MAX = 2 ** 30;
-
-export class UnusedTimer {
-  readonly #queue: Queue;
-  /** Monotonic: a wall clock that jumps must not delete a queue. */
+export class UnusedTimer implements Timed {
+  armedMs = 0;
+  /** Undefined when the queue is gone: its time may be years ahead, and must not hold it. */
+  #queue: Queue | undefined;
+  /** Monotonic. */
   #usedAtMs = 0;
-  #timer: Timer | undefined;
 
   constructor(queue: Queue) {
     this.#queue = queue;
@@ -17,31 +15,35 @@ export class UnusedTimer {
 
   /** The queue is being used, or has just been. */
   used(): void {
+    if (this.#queue === undefined) return;
     this.#usedAtMs = this.#queue.engine.clock.monotonic();
-    if (this.#timer === undefined) this.#wait(this.#queue.rules.expiresMs);
+    if (this.armedMs === 0) this.#wait(this.#queue);
   }
 
   /** Another time holds, or none: it begins now. */
   changed(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.used();
+    if (this.#queue === undefined) return;
+    this.#usedAtMs = this.#queue.engine.clock.monotonic();
+    this.#wait(this.#queue);
   }
 
-  #wait(ms: number): void {
-    if (ms === Number.POSITIVE_INFINITY) return;
-    this.#timer = this.#queue.engine.clock.after(Math.min(ms, SLEEP_MS_MAX), () => {
-      this.#timer = undefined;
-      this.#look();
-    });
+  /** The queue is gone. */
+  end(): void {
+    this.#queue = undefined;
   }
 
-  #look(): void {
-    const { engine, vhost, consumers, deleted, rules } = this.#queue;
+  #wait({ engine, rules }: Queue): void {
+    const endMs = this.#usedAtMs + rules.expiresMs;
+    if (endMs !== Number.POSITIVE_INFINITY) engine.unused.arm(this, endMs);
+  }
+
+  /** Its time has come, or had come before the queue was used again. */
+  look(): void {
+    if (this.#queue === undefined) return;
+    const { engine, vhost, consumers, rules } = this.#queue;
     // With consumers it is used; the end of the last one is when waiting begins again.
-    if (deleted || engine.closed || engine.failure !== undefined || consumers.count > 0) return;
-    const leftMs = this.#usedAtMs + rules.expiresMs - engine.clock.monotonic();
-    if (leftMs > 0) this.#wait(leftMs);
+    if (engine.closed || engine.failure !== undefined || consumers.count > 0) return;
+    if (this.#usedAtMs + rules.expiresMs > engine.clock.monotonic()) this.#wait(this.#queue);
     else vhost.deleteQueue(this.#queue);
   }
 }

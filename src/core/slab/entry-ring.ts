@@ -52,6 +52,9 @@ interface Run {
 /** In place of a page all of whose entries are settled: reads as settled. Never written to. */
 const HOLE: Run = { words: new Uint32Array(PAGE_WORDS), id: 0, at: 0, live: 0 };
 
+/** Of a ring that is not paged. Never written to. */
+const NO_PAGES: Run[] = [];
+
 /** What the rings of a store share. */
 export interface RingTables {
   readonly store: PageStore;
@@ -80,7 +83,7 @@ export class EntryRing {
   /** `tail` at which there is no room left in it. */
   #room = 0;
   /** Pages of a paged ring, from the one that holds position `#first` (its first entry). */
-  #pages: Run[] = [];
+  #pages: Run[] = NO_PAGES;
   #first = 0;
   /** Pages at the front of the directory that are holes. */
   #frontHoles = 0;
@@ -300,7 +303,7 @@ export class EntryRing {
   #freeStorage(): void {
     if (this.#class === PAGED) {
       for (const run of this.#pages) if (run.id !== 0) this.#store.free(run.id);
-      this.#pages = [];
+      this.#pages = NO_PAGES;
     } else if (this.#class !== NONE) {
       this.#tables.blocks[this.#class]!.free(this.#block);
     }

@@ -26,6 +26,8 @@ import { CoreError } from './errors.ts';
 import type { Exchange } from './exchange-entity.ts';
 import { HalfAdmin } from './half/admin.ts';
 import type { Pattern } from './message.ts';
+import { checkName } from './names.ts';
+import { PolicyAdmin } from './policy/admin.ts';
 import type { Queue } from './queue/queue.ts';
 import { checkRules } from './queue/rules.ts';
 import { RECORD } from './records.ts';
@@ -48,18 +50,20 @@ export class Admin implements AdminDoor {
   readonly #engine: Engine;
   readonly #topology: Topology;
   readonly #clients: ReadonlyMap<number, Client>;
+  readonly policies: PolicyAdmin;
 
   constructor(topology: Topology, clients: ReadonlyMap<number, Client>) {
     this.#engine = topology.engine;
     this.#topology = topology;
     this.#clients = clients;
     this.halves = new HalfAdmin(topology);
+    this.policies = new PolicyAdmin(topology);
   }
 
   // ---- Virtual hosts ----------------------------------------------------------------------------------------------
 
   async createVhost(name: string): Promise<void> {
-    this.#checkName(name, 'virtual host');
+    checkName(name, 'virtual host', this.#engine.limits);
     if (!this.#topology.vhosts.has(name)) this.addVhost(name);
     await this.#engine.whenDurable();
   }
@@ -94,7 +98,7 @@ export class Admin implements AdminDoor {
     if (known !== undefined) {
       checkSameExchange(known, settings);
     } else {
-      this.#checkName(name, 'exchange');
+      checkName(name, 'exchange', this.#engine.limits);
       if (name.startsWith(RESERVED_PREFIX))
         throw new CoreError('access-refused', `names that start with '${RESERVED_PREFIX}' are reserved`);
       const { exchangesPerVhostMax } = this.#engine.limits;
@@ -138,7 +142,7 @@ export class Admin implements AdminDoor {
       vhost.queueFor(name, client);
       checkSameQueue(queue, settings);
     } else {
-      this.#checkName(name, 'queue');
+      checkName(name, 'queue', this.#engine.limits);
       if (vhost.topics.has(name)) throw new CoreError('already-exists', `'${name}' is a topic`);
       checkRules(name, settings.arguments);
       if (settings.exclusive && client === undefined) {
@@ -203,7 +207,7 @@ export class Admin implements AdminDoor {
     if (topic !== undefined) {
       checkSameTopic(topic, settings);
     } else {
-      this.#checkName(name, 'topic');
+      checkName(name, 'topic', this.#engine.limits);
       if (vhost.queues.has(name)) throw new CoreError('already-exists', `'${name}' is a queue`);
       checkTopicSettings(settings, this.#engine.limits);
       const { topicsPerVhostMax } = this.#engine.limits;
@@ -380,17 +384,7 @@ export class Admin implements AdminDoor {
   }
 
   #vhost(name: string): Vhost {
-    const vhost = this.#topology.vhosts.get(name);
-    if (vhost === undefined) throw new CoreError('not-found', `virtual host '${name}'`);
-    return vhost;
-  }
-
-  #checkName(name: string, what: string): void {
-    const { nameBytesMax } = this.#engine.limits;
-    const bytes = Buffer.byteLength(name);
-    if (bytes === 0) throw new CoreError('invalid-argument', `the name of a ${what} is empty`);
-    if (bytes > nameBytesMax)
-      throw new CoreError('invalid-argument', `the name of a ${what} has ${bytes} bytes; ${nameBytesMax} are allowed`);
+    return this.#topology.vhost(name);
   }
 
   #log(type: number, record: TlvWriter): void {

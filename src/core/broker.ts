@@ -48,8 +48,7 @@ export class Broker implements BrokerDoor {
 
   client(vhost: string, identity: Identity, handlers: ClientHandlers): ClientDoor {
     if (this.#stopping) throw new CoreError('stopping');
-    const home = this.#topology.vhosts.get(vhost);
-    if (home === undefined) throw new CoreError('not-found', `virtual host '${vhost}'`);
+    const home = this.#topology.vhost(vhost);
     const { connectionsMax } = this.#engine.limits;
     if (this.#clients.size >= connectionsMax) throw new CoreError('connection-limit', `${connectionsMax} are allowed`);
     const client = new Client(++this.#lastClient, home, identity, handlers, (gone) => {

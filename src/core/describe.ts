@@ -7,10 +7,15 @@ import type { Binding, Vhost } from './vhost.ts';
 /** A queue as listings show it. */
 export function queueInfo(queue: Queue): QueueInfo {
   const { name, settings, ready, unsettled, bytes, published, delivered, redelivered, completed, consumers } = queue;
-  const { deadLettered, dropped } = queue;
+  const { deadLettered, dropped, effective } = queue;
   return {
     name,
     ...settings,
+    rules: effective.table,
+    liveRules: queue.vhost.policies.live.get(queue) ?? {},
+    policy: effective.policy,
+    operatorPolicy: effective.operatorPolicy,
+    problems: effective.problems,
     ready,
     unsettled,
     consumers: consumers.count,

@@ -18,6 +18,7 @@ import type {
   HalfSettings,
 } from './half/door.ts';
 import type { Format, HubProperties, HubValue, Message, Pattern, RoutingKey } from './message.ts';
+import type { PolicyAdmin } from './policy/door.ts';
 import type {
   GroupHandlers,
   GroupInfo,
@@ -309,6 +310,15 @@ export interface BindingInfo {
 
 export interface QueueInfo extends QueueSettings {
   name: string;
+  /** What is in force, by the names of arguments without `x-`: from arguments, live settings and policies. */
+  rules: Arguments;
+  /** Settings made after it was declared (`PolicyAdmin.setQueueRules`). */
+  liveRules: Arguments;
+  /** The policy and the operator policy that are for it. */
+  policy: string | undefined;
+  operatorPolicy: string | undefined;
+  /** Rules that have no effect, and why. */
+  problems: readonly string[];
   /** Deliverable messages. */
   ready: number;
   /** Handed out and not settled. */
@@ -390,6 +400,8 @@ export interface BrokerInfo {
 /** Promises resolve when the effect is durable (at once for volatile objects). Effects are visible in memory at once. */
 export interface Admin {
   readonly halves: HalfAdmin;
+  /** Policies and live settings of queues. */
+  readonly policies: PolicyAdmin;
 
   createVhost(name: string): Promise<void>;
   deleteVhost(name: string): Promise<void>;

@@ -10,3 +10,4 @@ export { literalPattern, parseKey, parsePattern } from './exchange/pattern.ts';
 export type { LimitName, Limits } from './limits.ts';
 export { LIMITS, limitsWith } from './limits.ts';
 export * from './message.ts';
+export type * from './policy/door.ts';

@@ -6,6 +6,7 @@ import { strict as assert } from 'node:assert';
 import type { Client } from './client.ts';
 import type { ExchangeSettings, QueueSettings } from './door.ts';
 import type { Engine } from './engine.ts';
+import { CoreError } from './errors.ts';
 import { Exchange } from './exchange-entity.ts';
 import { Halves } from './half/halves.ts';
 import type { EntryLog } from './queue/entry-log.ts';
@@ -72,6 +73,13 @@ export class Topology {
   target(kind: 'queue' | 'exchange' | 'topic', id: number): Queue | Exchange | Topic | undefined {
     if (kind === 'queue') return this.queuesById.get(id);
     return kind === 'topic' ? this.topics.topic(id) : this.exchangesById.get(id);
+  }
+
+  /** The virtual host of a name. Throws `not-found`. */
+  vhost(name: string): Vhost {
+    const vhost = this.vhosts.get(name);
+    if (vhost === undefined) throw new CoreError('not-found', `virtual host '${name}'`);
+    return vhost;
   }
 
   /** @param id its exchanges have the numbers that follow */

@@ -10,7 +10,9 @@ import { Router, type Binding as RouterBinding, type Destination as RouterDestin
 import type { Exchange } from './exchange-entity.ts';
 import { bindingFilter } from './filter/binding.ts';
 import type { Pattern } from './message.ts';
-import { Policies } from './policy/policies.ts';
+import type { RuleTable } from './policy/effective.ts';
+import { Policies, type Policy } from './policy/policies.ts';
+import { writeLiveRules, writePolicy } from './policy/stored.ts';
 import type { Lane } from './queue/lane.ts';
 import type { Queue } from './queue/queue.ts';
 import { RECORD, writeBinding, writeExchange, writeLog, writeQueue } from './records.ts';
@@ -128,6 +130,26 @@ export class Vhost {
   deleteTopic(topic: Topic): void {
     if (topic.deleted) return;
     for (const binding of this.topology.topics.delete(topic)) this.unbound(binding.source);
+  }
+
+  setPolicy(policy: Policy): void {
+    writePolicy(record.reset(), this.id, policy);
+    this.#log(RECORD.policySet);
+    this.policies.set(policy);
+  }
+
+  removePolicy({ name, isOperator }: Policy): void {
+    record.reset().u32(this.id).flag(isOperator).text(name);
+    this.#log(RECORD.policyDelete);
+    this.policies.remove(name, isOperator);
+  }
+
+  setLiveRules(queue: Queue, rules: RuleTable): void {
+    if (queue.logged) {
+      writeLiveRules(record.reset(), queue, rules);
+      this.#log(RECORD.liveRules);
+    }
+    this.policies.setLive(queue, rules);
   }
 
   /** A subscription ended, or (`holds`) takes no more and keeps its deliveries. */

@@ -17,6 +17,7 @@ import { exchangeRoutes } from './routes/exchanges.ts';
 import { healthRoutes } from './routes/health.ts';
 import { infoRoutes } from './routes/info.ts';
 import { leaseRoutes } from './routes/leases.ts';
+import { policyRoutes } from './routes/policies.ts';
 import { batchRoutes, publishRoutes } from './routes/publish.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { retainedRoutes } from './routes/retained.ts';
@@ -126,6 +127,7 @@ function v1(scope: FastifyInstance, context: HttpContext): void {
     leaseRoutes,
     retainedRoutes,
     queueRoutes,
+    policyRoutes,
     exchangeRoutes,
     bindingRoutes,
     vhostRoutes,

@@ -19,9 +19,10 @@ export function pageLimit(limits: Limits): object {
   return { type: 'integer', minimum: 0, maximum: limits.listItemsMax, default: Math.min(1000, limits.listItemsMax) };
 }
 
-/** The query of a listing: part of the names, and a page. */
-export function listQuery(limits: Limits): object {
+/** The query of a listing: part of the names, and a page. @param members of this one */
+export function listQuery(limits: Limits, members: object = {}): object {
   return query({
+    ...members,
     name: { type: 'string', maxLength: 255 },
     limit: pageLimit(limits),
     offset: { type: 'integer', minimum: 0, default: 0 },
@@ -46,6 +47,7 @@ const text = { type: 'string' } as const;
 const count = { type: 'number' } as const;
 const flag = { type: 'boolean' } as const;
 const args = { type: 'object', additionalProperties: true } as const;
+const texts = { type: 'array', items: text } as const;
 
 /** Response schemas: what is not named here is not sent. */
 export const QUEUE = {
@@ -56,6 +58,11 @@ export const QUEUE = {
     auto_delete: flag,
     exclusive: flag,
     arguments: args,
+    rules: args,
+    live_rules: args,
+    policy: text,
+    operator_policy: text,
+    problems: texts,
     ready: count,
     unsettled: count,
     consumers: count,
@@ -86,6 +93,43 @@ export const CONSUMER = {
     unsettled: count,
     credit: { type: ['number', 'null'] },
     timeout_ms: { type: ['number', 'null'] },
+  },
+} as const;
+
+export const POLICY = {
+  type: 'object',
+  properties: {
+    name: text,
+    operator: flag,
+    pattern: text,
+    applies_to: text,
+    priority: count,
+    definition: args,
+  },
+} as const;
+
+const CHANGES_SUMS = { over_length: count, expired: count, abandoned: count, exact: flag } as const;
+
+/** What a dry run answers. */
+export const PREVIEW = {
+  type: 'object',
+  properties: {
+    queues: count,
+    ...CHANGES_SUMS,
+    items: {
+      type: 'array',
+      items: object({
+        queue: text,
+        // Values are whatever rules have; null is none.
+        changes: { type: 'array', items: { type: 'object', additionalProperties: true } },
+        policy: text,
+        operator_policy: text,
+        ready: count,
+        ...CHANGES_SUMS,
+        dead_letter_exchange: text,
+        problems: texts,
+      }),
+    },
   },
 } as const;
 

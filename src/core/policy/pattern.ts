@@ -31,6 +31,8 @@ export class NamePattern {
     const bytes = Buffer.byteLength(text);
     if (bytes > policyPatternBytesMax)
       throw new CoreError('limit-exceeded', `a pattern of ${bytes} bytes; ${policyPatternBytesMax} are allowed`);
+    // Half a surrogate pair has no form on disk.
+    if (/\p{Surrogate}/u.test(text)) throw new CoreError('invalid-argument', 'a pattern is not plain Unicode text');
     this.text = text;
     this.#steps = new Emitter(policyPatternStepsMax).emit(parsePattern(text));
     this.#seen = new Uint32Array(this.#steps.length);

@@ -13,6 +13,7 @@ import { FLAG_DIED, FLAG_RETAIN, keyText, Message, RoutingKey } from '../message
 import { moveTo } from '../moving.ts';
 import { type Plan, planOf } from '../plan.ts';
 import { readStored, rewrite } from '../stored-message.ts';
+import { givenUpFor } from './entry-info.ts';
 import type { Queue } from './queue.ts';
 import type { DeadLetterRule } from './rules.ts';
 
@@ -138,7 +139,7 @@ export class DeadLetters implements Dispatched {
       return;
     }
     const ttlMs = view.expiresAtMs === 0 ? undefined : (hubOf(engine.formats, view).ttlMs ?? undefined);
-    const history = afterDeath(view, queue.name, reasonOf(queue.givenUpFor(position)), engine.now(), ttlMs);
+    const history = afterDeath(view, queue.name, reasonOf(givenUpFor(queue.info(position))), engine.now(), ttlMs);
     const isOpen = (target: Queue): boolean => {
       const isFull = target.bound !== undefined && !target.bound.handsOn && target.bound.refuses(end - start);
       return !isFull && !isCycle(history, target.name);

@@ -11,3 +11,8 @@ export const FAILURES_MASK: number = FAILURES_MAX << FAILURES_SHIFT;
 export const GIVEN_UP_SHIFT = 25;
 export const GIVEN_UP_MASK: number = 7 << GIVEN_UP_SHIFT;
 export const HELD: number = 1 << 28;
+
+/** Why the message of an entry was given up: a code of `reasonOf`; 0 = it was not. */
+export function givenUpFor(info: number): number {
+  return (info & GIVEN_UP_MASK) >> GIVEN_UP_SHIFT;
+}

@@ -1,5 +1,11 @@
 /** When the messages of a queue expire, and giving up those that have, from the one to hand out next on. */
+import type { Message } from '../message.ts';
 import type { Queue } from './queue.ts';
+
+/** When a message that came to a queue at its `enteredAtMs` expires there; Infinity = never. @param ttlMs of the queue */
+export function expiryOf({ expiresAtMs, enteredAtMs }: Message, ttlMs: number): number {
+  return Math.min(expiresAtMs === 0 ? Number.POSITIVE_INFINITY : expiresAtMs, enteredAtMs + ttlMs);
+}
 
 export class Expiry {
   readonly #queue: Queue;
@@ -26,9 +32,7 @@ export class Expiry {
 
   /** When the message in the engine's view expires here; Infinity = never. */
   #timeInView(): number {
-    const { expiresAtMs, enteredAtMs } = this.#queue.engine.view;
-    const here = enteredAtMs + this.#queue.rules.messageTtlMs;
-    return expiresAtMs === 0 ? here : Math.min(expiresAtMs, here);
+    return expiryOf(this.#queue.engine.view, this.#queue.rules.messageTtlMs);
   }
 
   /** Give up what has expired, about `budget` messages at most, in each lane up to the first that has not: the queue is armed

@@ -1,3 +1,4 @@
+import { givenUpFor } from './entry-info.ts';
 import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
 
@@ -25,7 +26,7 @@ export function* purgeEntries(queue: Queue, purged: readonly Purged[]): Generato
     }
     for (let position = ring.next(from); position >= 0 && position < to; position = ring.next(position + 1)) {
       if (queue.deleted) return;
-      if (queue.givenUpFor(offset + position) !== 0) continue;
+      if (givenUpFor(ring.info(position)) !== 0) continue;
       if (takeOut(offset + position)) yield;
     }
   }

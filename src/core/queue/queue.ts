@@ -19,7 +19,7 @@ import type { Vhost } from '../vhost.ts';
 import { Bound, isBounded } from './bound.ts';
 import type { Consumers } from './consumers.ts';
 import { DeadLetters } from './dead-letters.ts';
-import { FAILURE, FAILURES_MASK, FAILURES_SHIFT, GIVEN_UP_MASK, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
+import { FAILURE, FAILURES_MASK, FAILURES_SHIFT, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
 import type { EntryLog } from './entry-log.ts';
 import { Expiry } from './expiry.ts';
 import { LANE_SPAN, type Lane } from './lane.ts';
@@ -76,13 +76,13 @@ export class Queue implements Rostered<Queue> {
   /** Given up and deleted. */
   dropped = 0;
 
-  readonly #readAhead: ReadAhead;
+  readonly #readAhead = new ReadAhead(this);
   /** Messages being purged: out of sight, and still in the ring. */
   purging = 0;
   #deadLetters: DeadLetters | undefined;
   /** Replay met entries that were given up and may still be here. */
   foundGivenUp = false;
-  readonly #expiry: Expiry;
+  readonly #expiry = new Expiry(this);
   bound: Bound | undefined;
   #unused: UnusedTimer | undefined;
 
@@ -96,8 +96,6 @@ export class Queue implements Rostered<Queue> {
     this.owner = owner;
     this.lanes = new Lanes(this, id, ring);
     this.base = this.lanes.base;
-    this.#readAhead = new ReadAhead(this);
-    this.#expiry = new Expiry(this);
   }
 
   /** The rules in force. */
@@ -107,7 +105,12 @@ export class Queue implements Rostered<Queue> {
 
   /** Messages that are deliverable, or will be once durable. */
   get ready(): number {
-    return this.count - this.unsettled - this.purging - (this.#deadLetters?.count ?? 0);
+    return this.count - this.unsettled - this.purging - this.givenUp;
+  }
+
+  /** Messages given up that are still here: on their way, or waiting for somebody to take them. */
+  get givenUp(): number {
+    return this.#deadLetters?.count ?? 0;
   }
 
   get consumers(): Consumers {
@@ -197,15 +200,11 @@ export class Queue implements Rostered<Queue> {
       if (subscription === undefined) return this.expires && this.#expiry.run(budget);
       // One by one when several consumers can take: a fair share matters more than the cost of a call.
       const taken = subscription.offer(subscription.pull || this.consumers.sole ? budget : 1);
-      if (taken === 0 && this.#waiting()) return false;
+      // The body that is next is being read from disk, which wakes this queue.
+      if (taken === 0 && this.#readAhead.loading) return false;
       budget -= taken + 1;
     }
     return true;
-  }
-
-  /** The body that is next is being read from disk, which wakes this queue. */
-  #waiting(): boolean {
-    return this.#readAhead.loading;
   }
 
   /** The position to hand out next, or -1. */
@@ -343,11 +342,6 @@ export class Queue implements Rostered<Queue> {
     const lane = this.laneAt(position);
     lane.mayBeGivenUp(position - lane.offset + 1);
     this.giveUp(position, reason);
-  }
-
-  /** Why the message at a position was given up: a code of `reasonOf`. */
-  givenUpFor(position: number): number {
-    return (this.info(position) & GIVEN_UP_MASK) >> GIVEN_UP_SHIFT;
   }
 
   /** Delete what was given up: nobody wants it. */

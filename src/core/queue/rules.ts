@@ -159,6 +159,8 @@ const NO_LIMITS = {
   consumerTimeoutMs: 0,
 } as const;
 
+const NO_DRAFT: Readonly<Draft> = { ...NO_LIMITS, exchange: undefined, key: undefined, strategy: 'at-most-once' };
+
 export const NO_RULES: QueueRules = Object.freeze({ ...NO_LIMITS, deadLetter: undefined });
 
 /** Whether an argument of this name is a rule. */
@@ -176,11 +178,16 @@ export function ruleArguments(): string[] {
   return [...ARGUMENTS.keys()].filter((name) => !NOT_YET.has(name));
 }
 
+/** What the value of a rule must be, if it is not that. */
+export function problemOf(argument: string, value: HubValue): string | undefined {
+  return ARGUMENTS.get(argument)?.read({ ...NO_DRAFT }, value);
+}
+
 /** The rules that arguments ask for. Names that are no rules are left alone; a rule with a problem is left out. */
 export function readRules(args: Arguments, onProblem: OnProblem): QueueRules {
   const names = Object.keys(args).filter((name) => ARGUMENTS.has(name));
   if (names.length === 0) return NO_RULES;
-  const draft: Draft = { ...NO_LIMITS, exchange: undefined, key: undefined, strategy: 'at-most-once' };
+  const draft: Draft = { ...NO_DRAFT };
   for (const name of names) {
     const problem = ARGUMENTS.get(name)?.read(draft, args[name] as HubValue);
     if (problem !== undefined) onProblem(`${name} ${problem}`);

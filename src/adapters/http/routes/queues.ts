@@ -111,5 +111,13 @@ function consumerJson(info: ConsumerInfo): object {
 
 function queueJson(info: QueueInfo): object {
   const args = namedToJson(Object.entries(info.arguments));
-  return { ...info, auto_delete: info.autoDelete, dead_lettered: info.deadLettered, arguments: args };
+  return {
+    ...info,
+    auto_delete: info.autoDelete,
+    dead_lettered: info.deadLettered,
+    arguments: args,
+    rules: namedToJson(Object.entries(info.rules)),
+    live_rules: namedToJson(Object.entries(info.liveRules)),
+    operator_policy: info.operatorPolicy,
+  };
 }

@@ -1,0 +1,123 @@
+/**
+ * What other rules would do to queues, without doing it: how many messages they would give up. Looks at queues in slices, and
+ * at bodies only where expiry asks for it, a bounded number of them. A queue in use goes on changing meanwhile: the
+ * figures are those of the moment it was looked at.
+ */
+import type { Engine } from '../engine.ts';
+import { Message } from '../message.ts';
+import { BodyWindow } from '../queue/body-window.ts';
+import { expiryOf } from '../queue/expiry.ts';
+import type { Lane } from '../queue/lane.ts';
+import type { Queue } from '../queue/queue.ts';
+import { Slices } from '../slices.ts';
+import type { QueuePreview, RuleChange, RulesPreview } from './door.ts';
+import type { Effective } from './effective.ts';
+
+/** Entries looked at between two looks at the clock. */
+const STRIDE = 1024;
+
+export class Preview {
+  readonly #engine: Engine;
+  readonly #slices: Slices;
+  readonly #view = new Message();
+  /** Bodies that may still be read. */
+  #bodiesLeft: number;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+    this.#slices = new Slices(engine.clock, engine.limits.sliceMs);
+    this.#bodiesLeft = engine.limits.previewBodiesMax;
+  }
+
+  /** @param effectiveOf what would be in force for a queue */
+  async of(queues: Iterable<Queue>, effectiveOf: (queue: Queue) => Effective): Promise<RulesPreview> {
+    const preview: RulesPreview = { queues: 0, overLength: 0, expired: 0, abandoned: 0, exact: true, items: [] };
+    for (const queue of queues) {
+      if (this.#slices.over) await this.#slices.next();
+      if (queue.deleted) continue;
+      const effective = effectiveOf(queue);
+      const changes = changesBetween(queue.effective, effective);
+      if (changes.length === 0 && queue.effective.policy === effective.policy) continue;
+      const item = await this.#queue(queue, effective, changes);
+      preview.queues++;
+      preview.overLength += item.overLength;
+      preview.expired += item.expired;
+      preview.abandoned += item.abandoned;
+      preview.exact &&= item.exact;
+      if (preview.items.length < this.#engine.limits.listItemsMax) preview.items.push(item);
+    }
+    return preview;
+  }
+
+  async #queue(queue: Queue, effective: Effective, changes: RuleChange[]): Promise<QueuePreview> {
+    const { rules, policy, operatorPolicy, problems } = effective;
+    const { ready } = queue;
+    const dropped = await this.#overLength(queue, effective);
+    const overLength = [...dropped.values()].reduce((sum, count) => sum + count, 0);
+    const { expired, exact } = await this.#expired(queue, effective, dropped);
+    const abandoned = rules.deadLetter === undefined ? queue.givenUp : 0;
+    const deadLetterExchange = rules.deadLetter?.exchange;
+    return {
+      ...{ queue: queue.name, changes, policy, operatorPolicy, ready, overLength, expired, exact, abandoned },
+      ...{ deadLetterExchange, problems },
+    };
+  }
+
+  /** How many messages of each lane the maximum length would make go, as `Bound.trim` chooses them. */
+  async #overLength(queue: Queue, { rules }: Effective): Promise<Map<Lane, number>> {
+    const dropped = new Map<Lane, number>();
+    const { overflow, maxLength, maxLengthBytes } = rules;
+    if (overflow !== 'drop-head') return dropped;
+    let count = queue.ready;
+    let bytes = maxLengthBytes === Number.POSITIVE_INFINITY ? 0 : queue.bytes - queue.lanes.unreadyBytes;
+    for (const lane of [...queue.lanes.all].reverse()) {
+      let looked = 0;
+      for (const position of lane.ready()) {
+        if (count <= maxLength && bytes <= maxLengthBytes) return dropped;
+        count--;
+        if (maxLengthBytes !== Number.POSITIVE_INFINITY) bytes -= lane.lengthOf(position);
+        dropped.set(lane, (dropped.get(lane) ?? 0) + 1);
+        if (++looked % STRIDE === 0 && this.#slices.over) await this.#slices.next();
+      }
+    }
+    return dropped;
+  }
+
+  /** How many of the others would have expired, as `Expiry.run` finds them. */
+  async #expired(queue: Queue, { rules }: Effective, dropped: ReadonlyMap<Lane, number>) {
+    let expired = 0;
+    const looksAtHead =
+      queue.expires || rules.messageTtlMs !== Number.POSITIVE_INFINITY || queue.rules.deadLetter !== rules.deadLetter;
+    if (!looksAtHead) return { expired, exact: true };
+    for (const lane of queue.lanes.all) {
+      const positions = after(lane.ready(), dropped.get(lane) ?? 0, lane.offset);
+      for (let goesOn = true; goesOn; ) {
+        if (this.#bodiesLeft <= 0) return { expired, exact: false };
+        const window = await BodyWindow.read(queue, positions);
+        const { length } = window.positions;
+        goesOn = length > 0;
+        this.#bodiesLeft -= length;
+        for (let n = 0; n < length && goesOn; n++) {
+          window.show(n, this.#view);
+          if (expiryOf(this.#view, rules.messageTtlMs) <= this.#engine.now()) expired++;
+          else goesOn = false;
+        }
+      }
+    }
+    return { expired, exact: true };
+  }
+}
+
+/** Positions in the queue of a lane's ready entries, without the first `count`. */
+function* after(ready: Iterable<number>, count: number, offset: number): IterableIterator<number> {
+  let n = 0;
+  for (const position of ready) if (n++ >= count) yield position + offset;
+}
+
+function changesBetween(before: Effective, after: Effective): RuleChange[] {
+  if (before.table === after.table) return [];
+  const names = new Set([...Object.keys(before.table), ...Object.keys(after.table)]);
+  return [...names]
+    .map((rule) => ({ rule, before: before.table[rule], after: after.table[rule] }))
+    .filter((change) => change.before !== change.after);
+}

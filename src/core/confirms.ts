@@ -1,11 +1,14 @@
 /** The confirms of one producer: numbers 1, 2, 3, ... given in order, each when the batch it waits for is durable. */
 import type { ProducerHandlers } from './door.ts';
 import type { AwaitsBatches, Engine } from './engine.ts';
+import type { Stage, StageWaiter } from './topic/stage.ts';
 
 /** Stands for a batch that is not known yet. */
 const HELD = Number.POSITIVE_INFINITY;
+/** Stands for the batch that what is staged for topics gets. */
+const STAGED = Number.MAX_VALUE;
 
-export class Confirms implements AwaitsBatches {
+export class Confirms implements AwaitsBatches, StageWaiter {
   readonly #engine: Engine;
   readonly #handlers: ProducerHandlers;
   #closed = false;
@@ -21,6 +24,8 @@ export class Confirms implements AwaitsBatches {
   readonly #upTo: number[] = [];
   /** The engine tells of batches. */
   #awaiting = false;
+  /** The stage tells of the batch. */
+  #staged = false;
 
   constructor(engine: Engine, handlers: ProducerHandlers) {
     this.#engine = engine;
@@ -40,6 +45,22 @@ export class Confirms implements AwaitsBatches {
     } else {
       this.#await(batch, n);
     }
+  }
+
+  /** Number something that is staged: its batch is known when the stage is flushed. */
+  askStaged(stage: Stage, refused: boolean): void {
+    if (!this.#staged) {
+      this.#staged = true;
+      stage.wait(this);
+    }
+    this.ask(STAGED, refused);
+  }
+
+  /** What was staged is in this batch. */
+  staged(batch: number): void {
+    this.#staged = false;
+    for (const [n, awaited] of this.#batches.entries()) if (awaited === STAGED) this.#batches[n] = batch;
+    this.#giveDurable(this.#engine.journal.durableBatch);
   }
 
   #await(batch: number, n: number): void {

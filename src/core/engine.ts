@@ -42,6 +42,11 @@ export interface AwaitsBatches {
   becameDurable(batch: number): boolean;
 }
 
+/** What collects messages during a turn, to log them together. */
+export interface Staged {
+  flush(): void;
+}
+
 interface Waiter {
   readonly batch: number;
   readonly done: () => void;
@@ -85,6 +90,7 @@ export class Engine implements JournalHandlers {
   #settling: EntryLog[] = [];
   /** To be used again. */
   readonly #settlements: Settlements[] = [];
+  #staged: Staged | undefined;
   readonly #waiters = new Fifo<Waiter>();
   #turnAsked = false;
   #targetSets = 0;
@@ -171,6 +177,12 @@ export class Engine implements JournalHandlers {
     return this.#settlements.pop() ?? new Settlements();
   }
 
+  /** Messages for topics wait to be logged. */
+  staging(staged: Staged): void {
+    this.#staged = staged;
+    this.askTurn();
+  }
+
   /** Call `done` when everything logged or collected up to now is durable; at once when it is. */
   afterDurable(done: () => void): void {
     this.flushSettlements();
@@ -194,15 +206,22 @@ export class Engine implements JournalHandlers {
     return this.#lastWritten <= this.journal.durableBatch ? 0 : this.#lastWritten;
   }
 
+  /** Batch of the newest record. */
+  get lastWritten(): number {
+    return this.#lastWritten;
+  }
+
   /** To be called after every `journal.append`: answers the batch the record is in. */
   wrote(): number {
     this.#lastWritten = this.journal.openBatch;
     return this.#lastWritten;
   }
 
-  /** Put what queues have collected into the open batch. */
+  /** Put what queues have collected, and what is staged, into the open batch. */
   flushSettlements(): void {
-    if (this.#settling.length === 0 || this.failure !== undefined) return;
+    if (this.failure !== undefined) return;
+    this.flushStaged();
+    if (this.#settling.length === 0) return;
     const settling = this.#settling;
     this.#settling = [];
     for (const log of settling) {
@@ -210,6 +229,13 @@ export class Engine implements JournalHandlers {
       if (settlements !== undefined && this.#settlements.length < SPARE_SETTLEMENTS_MAX)
         this.#settlements.push(settlements);
     }
+  }
+
+  /** Put what is staged for topics into the open batch. */
+  flushStaged(): void {
+    const staged = this.#staged;
+    this.#staged = undefined;
+    staged?.flush();
   }
 
   // ---- The turn ---------------------------------------------------------------------------------------------------
@@ -260,7 +286,7 @@ export class Engine implements JournalHandlers {
       this.#waiters.shift();
       waiter.done();
     }
-    if (this.#settling.length > 0) this.askTurn();
+    if (this.#settling.length > 0 || this.#staged !== undefined) this.askTurn();
   }
 
   onFailed(error: Error): void {

@@ -83,7 +83,10 @@ export class Producer implements ProducerDoor {
     const refused = plan.guarded.length > 0 && plan.refuses(length);
     const batch = this.enter(address, message, length, refused ? plan.withRoomFor(length) : plan);
     if (plan.leadsNowhere) this.unroutable(address, message, options);
-    if ((options & CONFIRM) !== 0) this.#confirms.ask(batch, refused);
+    if ((options & CONFIRM) !== 0) {
+      if (plan.topics.length === 0) this.#confirms.ask(batch, refused);
+      else this.#confirms.askStaged(this.#vhost.topology.topics.stage, refused);
+    }
     return this.#mayGoOn();
   }
 
@@ -118,7 +121,8 @@ export class Producer implements ProducerDoor {
     return plan;
   }
 
-  /** Give a message to everybody in its plan, which was prepared right before. Answers the batch that makes it durable, or 0. */
+  /** Give a message to everybody in its plan, which was prepared right before. Answers the batch that makes it durable in queues
+   *  and as last value, or 0; for topics it is staged. */
   enter(address: Address, message: Message, length: number, plan: Plan): number {
     const target = address as Target;
     this.#client.published++;
@@ -128,10 +132,8 @@ export class Producer implements ProducerDoor {
     if (taps.length > 0) this.#tell(taps, target, message);
     if (message.expiresAtMs !== 0) for (const queue of queues) queue.expires = true;
     const retain = (message.flags & FLAG_RETAIN) !== 0;
-    let batch = 0;
-    if (plan.topics.length > 0) batch = this.#append(target, message, length);
-    if (queues.length > 0 || retain) batch = Math.max(batch, this.#store(plan, target, message, length));
-    return batch;
+    if (plan.topics.length > 0) this.#append(target, message, length);
+    return queues.length > 0 || retain ? this.#store(plan, target, message, length) : 0;
   }
 
   /** Several publishes and settlements that take effect together; see the door. */
@@ -252,14 +254,16 @@ export class Producer implements ProducerDoor {
     for (let n = 0; n < topics.length; n++) partitions[n] = (topics[n] as Topic).choose(message, exchange, key, length);
   }
 
-  /** Append to the partitions chosen. Answers the batch that makes it durable. */
-  #append(target: Target, message: Message, length: number): number {
+  /** Append to the partitions chosen. */
+  #append(target: Target, message: Message, length: number): void {
     const partitions = this.#partitions;
-    const batch = this.#vhost.topology.topics.append(partitions, target.template, message, length);
-    const last = partitions[partitions.length - 1] as Partition;
-    this.lastPartition = last.number;
-    this.lastOffset = last.end - 1;
-    return batch;
+    const { stage } = this.#vhost.topology.topics;
+    for (let n = 0; n < partitions.length; n++) {
+      const partition = partitions[n] as Partition;
+      this.lastPartition = partition.number;
+      this.lastOffset = partition.end;
+      stage.append(partition, target.template, message, length);
+    }
   }
 
   /** Write a PUBLISH record; enter the message into all queues of the plan. Answers the record's batch. */

@@ -47,13 +47,12 @@ function dumpGroup(group: StoredGroup, lines: string[]): void {
 function dumpTopic(topic: Topic, lines: string[]): void {
   lines.push(`topic ${topic.id} ${topic.name} ${JSON.stringify(Object.entries(topic.settings).sort())}`);
   for (const partition of topic.partitions) {
-    const { id, number, ring, start, sealedEnd, unsealedBytes, files } = partition;
-    lines.push(
-      `  partition ${number} ${id} from ${start} to ${ring.tail}, sealed to ${sealedEnd}, ${unsealedBytes} bytes`,
-    );
+    const { id, number, runs, start, end, sealedEnd, files } = partition;
+    lines.push(`  partition ${number} ${id} from ${start} to ${end}, sealed to ${sealedEnd}, ${runs.bytes} bytes`);
     for (const file of files) lines.push(`    file ${JSON.stringify(file)}`);
-    for (let offset = ring.next(0); offset >= 0; offset = ring.next(offset + 1)) {
-      lines.push(`    ${offset} at ${ring.info(offset)} ${bodyText(partition.engine, ring.body(offset))}`);
+    for (let position = runs.head; position < runs.tail; position++) {
+      const body = bodyText(partition.engine, runs.body(position));
+      lines.push(`    run from ${runs.base(position)} at ${runs.newestMs(position)} ${body}`);
     }
   }
 }

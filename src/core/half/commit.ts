@@ -121,6 +121,8 @@ function enter(half: Half, routes: readonly Route[], bodies: readonly StoredBody
   const { vhost } = half.group;
   const { engine } = vhost;
   const { journal } = engine;
+  // What is staged for topics has its offsets, and goes before.
+  engine.flushStaged();
   const entries = routes.map((route, n) => entriesOf(engine, route, bodies[n] as StoredBody));
   for (const { logged } of entries) for (const log of logged) log.beforeLogged();
   const nowMs = engine.now();
@@ -153,7 +155,7 @@ function enter(half: Half, routes: readonly Route[], bodies: readonly StoredBody
     const moved = copy === undefined ? undefined : { ...place, length };
     const kept = handOver(engine, row, moved, logged.length + partitions.length);
     for (const log of logged) log.pushLogged(kept, length, batch);
-    for (const partition of partitions) partition.push(kept, length, batch, nowMs);
+    for (const partition of partitions) partition.loggedBare(kept, length, nowMs, batch);
     offset += copy?.length ?? 0;
   }
   const told = routes.filter((route) => route.told !== undefined);
@@ -216,7 +218,7 @@ export function replayCommit(half: Half, from: TlvReader, length: number, segmen
     const copy = copyBytes === 0 ? undefined : { segment, offset: at, length: copyBytes };
     const kept = handOver(engine, row, copy, logs.length + partitions.length);
     for (const log of logs) log.replayPush(kept, bytes);
-    for (const partition of partitions) partition.replayPush(kept, bytes, timeMs);
+    for (const partition of partitions) partition.replayedBare(kept, bytes, timeMs);
     at += copyBytes;
   }
 }

@@ -1,22 +1,20 @@
 /**
- * A block: a contiguous run of a partition's messages in a sealed file, the unit of checking and reading.
+ * A block: consecutive offsets of a partition in a sealed file, the unit of checking and reading.
  *
  *      0       4       8        12      16            24           32              40          44  48
  *     +-------+-------+--------+-------+-------------+------------+---------------+-----------+---+--- ... ---+
- *     | magic | crc32 | length | count | base offset | end offset | newest time   | partition | 0 | records   |
+ *     | magic | crc32 | length | count | base offset | end offset | newest time   | partition | 0 | frames    |
  *     | JMQT  | u32   | u32    | u32   | f64         | f64        | f64 ms        | u32       |   |           |
  *     +-------+-------+--------+-------+-------------+------------+---------------+-----------+---+--- ... ---+
  *
- *     record: u32 offset - base offset, u32 length, stored message
- *
  * `crc32` covers everything from `length` on; `length` counts the header too. `newest time` is that of the newest message up to
- * here, so it never falls from block to block, whatever the wall clock did.
+ * here, so it never falls from block to block, whatever the wall clock did. `count` is that of messages. Frames: frames.ts.
  */
-import { copyBytes, readU32, writeU32 } from '../bytes.ts';
+import { writeU32 } from '../bytes.ts';
 import { crc32 } from '../journal/crc32.ts';
+import { FRAME_HEADER_BYTES, type Frames, GAP_MAX, writeGap } from './frames.ts';
 
 export const BLOCK_HEADER_BYTES = 48;
-const BLOCK_RECORD_BYTES = 8;
 /** "JMQT" */
 const MAGIC = 0x54514d4a;
 const CRC_FROM = 8;
@@ -50,7 +48,7 @@ export function isBlockIntact(bytes: Buffer, at: number, length: number): boolea
   return crc32(bytes.subarray(at + CRC_FROM, at + length)) === bytes.readUInt32LE(at + 4);
 }
 
-/** Puts messages one after the other into a block. */
+/** Puts runs of frames one after the other into a block. */
 export class BlockWriter {
   #bytes: Buffer;
   #at = BLOCK_HEADER_BYTES;
@@ -58,13 +56,18 @@ export class BlockWriter {
   #base = 0;
   #end = 0;
 
-  /** @param bytes what is expected; a larger message makes the buffer grow */
+  /** @param bytes what is expected; more makes the buffer grow */
   constructor(bytes: number) {
     this.#bytes = Buffer.allocUnsafeSlow(bytes);
   }
 
   get length(): number {
     return this.#at;
+  }
+
+  /** The offset after the last one in it. */
+  get end(): number {
+    return this.#end;
   }
 
   get count(): number {
@@ -79,17 +82,36 @@ export class BlockWriter {
     this.#end = base;
   }
 
-  /** Append the stored message `source[start, start + length)`. Offsets ascend. */
-  add(offset: number, source: Buffer, start: number, length: number): void {
-    const at = this.#at;
-    const end = at + BLOCK_RECORD_BYTES + length;
-    if (end > this.#bytes.length) this.#grow(end);
-    writeU32(this.#bytes, at, offset - this.#base);
-    writeU32(this.#bytes, at + 4, length);
-    copyBytes(source, start, start + length, this.#bytes, at + BLOCK_RECORD_BYTES);
-    this.#at = end;
+  /** Append `count` messages without gaps, framed in `source[start, end)`: they have the next offsets. */
+  addRun(source: Buffer, start: number, end: number, count: number): void {
+    this.#reserve(end - start);
+    source.copy(this.#bytes, this.#at, start, end);
+    this.#at += end - start;
+    this.#count += count;
+    this.#end += count;
+  }
+
+  /** Append the message that `frames` stands at, and a gap before it if offsets are missing. */
+  addMessage(frames: Frames): void {
+    this.skipTo(frames.offset);
+    const length = frames.after - frames.start;
+    this.#reserve(FRAME_HEADER_BYTES + length);
+    writeU32(this.#bytes, this.#at, length);
+    frames.bytes.copy(this.#bytes, this.#at + FRAME_HEADER_BYTES, frames.start, frames.after);
+    this.#at += FRAME_HEADER_BYTES + length;
     this.#count++;
-    this.#end = offset + 1;
+    this.#end++;
+  }
+
+  /** There is nothing up to `offset`. */
+  skipTo(offset: number): void {
+    while (this.#end < offset) {
+      const gap = Math.min(offset - this.#end, GAP_MAX);
+      this.#reserve(FRAME_HEADER_BYTES);
+      writeGap(this.#bytes, this.#at, gap);
+      this.#at += FRAME_HEADER_BYTES;
+      this.#end += gap;
+    }
   }
 
   /** Write the header; answers the whole block, valid until the next `reset`. */
@@ -110,48 +132,49 @@ export class BlockWriter {
 
   /** As `finish`, without a checksum and in a buffer of its own: a block that is read and never written. */
   take(): Block {
-    return new Block(Buffer.from(this.#bytes.subarray(0, this.#at)), this.#base, this.#end);
+    return new Block(Buffer.from(this.#bytes.subarray(0, this.#at)), this.#at, this.#base, this.#end);
   }
 
-  #grow(bytes: number): void {
-    const grown = Buffer.allocUnsafeSlow(Math.max(bytes, this.#bytes.length * 2));
+  #reserve(bytes: number): void {
+    const needed = this.#at + bytes;
+    if (needed <= this.#bytes.length) return;
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2));
     this.#bytes.copy(grown, 0, 0, this.#at);
     this.#bytes = grown;
   }
 }
 
-/** A block in memory, for any number of readers. Immutable. */
+/** A block in memory, for any number of readers. Whoever has it holds it until he calls `leave`. */
 export class Block {
   readonly bytes: Buffer;
+  /** Bytes of the buffer that are the block's. */
+  readonly length: number;
   /** Offsets from `base` up to, not including, `end` are in it, but for those that compaction has removed. */
   readonly base: number;
   readonly end: number;
+  readonly #freed: ((bytes: Buffer) => void) | undefined;
+  #holders = 1;
 
-  constructor(bytes: Buffer, base: number, end: number) {
+  /** @param freed gets the buffer back when nobody holds the block any more */
+  constructor(bytes: Buffer, length: number, base: number, end: number, freed?: (bytes: Buffer) => void) {
     this.bytes = bytes;
+    this.length = length;
     this.base = base;
     this.end = end;
+    this.#freed = freed;
   }
 
-  /** Index of the first record with this offset or a later one; the length of `bytes` when there is none. */
-  find(offset: number): number {
-    const delta = offset - this.base;
-    let at = BLOCK_HEADER_BYTES;
-    while (at < this.bytes.length && readU32(this.bytes, at) < delta) at = this.after(at);
-    return at;
+  hold(): Block {
+    this.#holders++;
+    return this;
   }
 
-  offset(at: number): number {
-    return this.base + readU32(this.bytes, at);
+  leave(): void {
+    if (--this.#holders === 0) this.#freed?.(this.bytes);
   }
 
-  /** Where the stored message of the record at `at` begins. */
-  start(at: number): number {
-    return at + BLOCK_RECORD_BYTES;
-  }
-
-  /** Where it ends and the next record begins. */
-  after(at: number): number {
-    return at + BLOCK_RECORD_BYTES + readU32(this.bytes, at + 4);
+  /** Put `frames` at its first message. */
+  show(frames: Frames): void {
+    frames.set(this.bytes, BLOCK_HEADER_BYTES, this.length, this.base);
   }
 }

@@ -1,18 +1,15 @@
 /**
  * One partition of a topic: a log whose messages have offsets 0, 1, 2, ... that never change. The older part is in sealed
- * files, the newer part in the journal, found through a ring whose positions are the offsets. Readers see what is durable.
+ * files, the newer part in the journal as runs. Readers see what is durable.
  *
- *     start                    sealedEnd                durableEnd      end
- *       |  sealed files             |  journal, ring         |  not yet  |
+ *     start                    sealedEnd            durableEnd    runs.end      end
+ *       |  sealed files             |  journal, runs    |  not yet    |  staged   |
  */
 import type { AwaitsBatches, Dispatched, Engine } from '../engine.ts';
 import type { ErrorCode } from '../errors.ts';
-import type { EntryRing } from '../slab/entry-ring.ts';
+import type { Runs } from './runs.ts';
 import type { SealedFile } from './sealed-file.ts';
 import type { Topic } from './topic.ts';
-
-/** Entries dropped between two yields of a background job. */
-const DROPS_PER_STEP = 256;
 
 /** What reads a partition. */
 export interface PartitionReader extends Dispatched {
@@ -34,17 +31,17 @@ export class Partition implements AwaitsBatches {
   readonly id: number;
   /** Number within the topic, from 0. */
   readonly number: number;
-  /** Entries in the journal: position = offset, info = seconds since 1970, never falling. */
-  readonly ring: EntryRing;
+  /** What is in the journal. */
+  readonly runs: Runs;
   readonly #observer: PartitionObserver;
   /** First offset that can be read. */
   start = 0;
+  /** The offset the next message gets. */
+  end = 0;
   /** Sealed files, oldest first. Replaced, never changed: checkpoints and readers hold on to old lists. */
   files: readonly SealedFile[] = [];
   /** The offset up to which messages are sealed, or gone. */
   sealedEnd = 0;
-  /** Body bytes in the journal. */
-  unsealedBytes = 0;
   appended = 0;
   deleted = false;
   readonly readers = new Set<PartitionReader>();
@@ -53,56 +50,54 @@ export class Partition implements AwaitsBatches {
   readonly #batchFirst: number[] = [];
   /** Readers that have read everything. */
   #waiting: PartitionReader[] = [];
-  #newestSecond = 0;
 
-  constructor(engine: Engine, topic: Topic, id: number, number: number, ring: EntryRing, observer: PartitionObserver) {
+  constructor(engine: Engine, topic: Topic, id: number, number: number, runs: Runs, observer: PartitionObserver) {
     this.engine = engine;
     this.topic = topic;
     this.id = id;
     this.number = number;
-    this.ring = ring;
+    this.runs = runs;
     this.#observer = observer;
-  }
-
-  /** The offset the next message gets. */
-  get end(): number {
-    return this.ring.tail;
   }
 
   /** What is before this offset is durable, and can be read: the high watermark. */
   get durableEnd(): number {
-    return this.#batches.length === 0 ? this.ring.tail : (this.#batchFirst[0] as number);
+    return this.#batches.length === 0 ? this.runs.end : (this.#batchFirst[0] as number);
   }
 
-  /** The ring holds some of what is sealed. */
+  /** The journal's runs hold some of what is sealed. */
   get dropping(): boolean {
-    return this.ring.count > 0 && this.ring.head < this.sealedEnd;
+    return this.runs.base(this.runs.head + 1) <= this.sealedEnd && this.runs.start < this.sealedEnd;
   }
 
   /** Bytes on disk: sealed ones and those in the journal. */
   get bytes(): number {
-    return this.files.reduce((sum, file) => sum + file.bytes, this.unsealedBytes);
+    return this.files.reduce((sum, file) => sum + file.bytes, this.runs.bytes);
   }
 
   // ---- In ---------------------------------------------------------------------------------------------------------
 
-  /** Append a logged message; it can be read once `batch` is durable. Answers its offset. */
-  push(row: number, length: number, batch: number, nowMs: number): number {
-    const offset = this.ring.push(row, this.#second(nowMs));
-    this.unsealedBytes += length;
-    this.appended++;
-    const batches = this.#batches;
-    if (batches.length > 0 && batches[batches.length - 1] === batch) return offset;
-    if (batches.length === 0) this.engine.awaitQueue(this);
-    batches.push(batch);
-    this.#batchFirst.push(offset);
-    return offset;
+  /** A run was logged; it can be read once `batch` is durable. */
+  logged(row: number, length: number, count: number, newestMs: number, batch: number): void {
+    this.#await(this.runs.end, batch);
+    this.runs.add(row, length, count, newestMs);
+    this.appended += count;
   }
 
-  #second(nowMs: number): number {
-    const second = Math.floor(nowMs / 1000) >>> 0;
-    if (second > this.#newestSecond) this.#newestSecond = second;
-    return this.#newestSecond;
+  /** The same for one message without a frame. Nothing of the partition is staged. */
+  loggedBare(row: number, length: number, timeMs: number, batch: number): void {
+    this.#await(this.runs.end, batch);
+    this.runs.addBare(row, length, timeMs);
+    this.end = this.runs.end;
+    this.appended++;
+  }
+
+  #await(first: number, batch: number): void {
+    const batches = this.#batches;
+    if (batches.length > 0 && batches[batches.length - 1] === batch) return;
+    if (batches.length === 0) this.engine.awaitQueue(this);
+    batches.push(batch);
+    this.#batchFirst.push(first);
   }
 
   becameDurable(batch: number): boolean {
@@ -119,7 +114,7 @@ export class Partition implements AwaitsBatches {
         this.engine.wake(reader);
       }
     }
-    if (this.unsealedBytes >= this.engine.limits.topicSealBytes) this.#observer.sealable(this);
+    if (this.runs.bytes >= this.engine.limits.topicSealBytes) this.#observer.sealable(this);
     return this.#batches.length > 0;
   }
 
@@ -151,19 +146,6 @@ export class Partition implements AwaitsBatches {
     return files[low];
   }
 
-  /** The first offset in the journal whose message is not older than `timeMs`, a second exact; `durableEnd` when all are older. */
-  unsealedAt(timeMs: number): number {
-    const second = Math.floor(timeMs / 1000);
-    let low = Math.max(this.sealedEnd, this.ring.head);
-    let high = this.durableEnd;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.ring.info(middle) < second) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
   // ---- Sealed and gone: the same live and in replay ---------------------------------------------------------------
 
   /** A file was begun, or has grown. */
@@ -183,40 +165,28 @@ export class Partition implements AwaitsBatches {
     return gone;
   }
 
-  /** Give back what the ring holds of sealed messages: a background job. */
-  *dropSealed(): Generator<void, void, undefined> {
-    yield* this.#drop(this.sealedEnd);
-  }
-
-  *#drop(end: number): Generator<void, void, undefined> {
-    const { ring, engine } = this;
-    const { logged } = engine.bodies;
-    let done = 0;
-    for (let offset = ring.next(0); offset >= 0 && offset < end; offset = ring.next(offset + 1)) {
-      const row = ring.body(offset);
-      this.unsealedBytes -= logged.length(row);
-      ring.settle(offset);
-      engine.bodies.release(row, 0);
-      if (++done % DROPS_PER_STEP === 0) yield;
-    }
+  /** Give back the runs of sealed messages: a background job. */
+  dropSealed(): Generator<void, void, undefined> {
+    return this.runs.drop(this.sealedEnd);
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------
 
-  /** Take the ring as a checkpoint held it. */
-  adoptEntries(): void {
-    const { ring } = this;
-    const { logged } = this.engine.bodies;
-    for (let offset = ring.next(0); offset >= 0; offset = ring.next(offset + 1)) {
-      this.unsealedBytes += logged.length(ring.body(offset));
-      this.#newestSecond = ring.info(offset);
-    }
+  /** Take the runs as a checkpoint held them. @param end the offset after the last one */
+  adopt(end: number): void {
+    this.runs.adopt(end);
+    this.end = end;
     for (const _ of this.dropSealed());
   }
 
-  replayPush(row: number, length: number, timeMs: number): void {
-    this.ring.push(row, this.#second(timeMs));
-    this.unsealedBytes += length;
+  replayed(row: number, length: number, count: number, newestMs: number): void {
+    this.runs.add(row, length, count, newestMs);
+    this.end = this.runs.end;
+  }
+
+  replayedBare(row: number, length: number, timeMs: number): void {
+    this.runs.addBare(row, length, timeMs);
+    this.end = this.runs.end;
   }
 
   // ---- The end ----------------------------------------------------------------------------------------------------
@@ -229,7 +199,7 @@ export class Partition implements AwaitsBatches {
   }
 
   *#destroy(): Generator<void, void, undefined> {
-    yield* this.#drop(Number.POSITIVE_INFINITY);
-    this.ring.destroy();
+    yield* this.runs.drop(Number.POSITIVE_INFINITY);
+    this.runs.destroy();
   }
 }

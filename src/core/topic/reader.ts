@@ -8,6 +8,7 @@ import { CoreError, type ErrorCode } from '../errors.ts';
 import type { Message } from '../message.ts';
 import { readStored } from '../stored-message.ts';
 import type { Block } from './block.ts';
+import { Frames } from './frames.ts';
 import type { Partition, PartitionReader } from './partition.ts';
 import type { Topics } from './topics.ts';
 
@@ -34,9 +35,13 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
   #loading = false;
   /** Counts seeks: a block that arrives after one is not the one wanted. */
   #generation = 0;
+  /** The message shown next, when there are frames: of the block, or of a run in the journal's memory, for this turn only. */
+  readonly #frames = new Frames();
   #block: Block | undefined;
-  /** Index in the block of the record to be shown next. */
-  #at = 0;
+  /** Row of the run the frames are of; 0 = they are the block's, or there are none. */
+  #row = 0;
+  /** With the index of a message in the run's memory: the message's number. */
+  #idBase = 0;
 
   constructor(topics: Topics, partition: Partition, offset: number, client: Client, handlers: ReaderHandlers) {
     this.#topics = topics;
@@ -87,7 +92,9 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
   // ---- The broker's turn ------------------------------------------------------------------------------------------
 
   dispatch(budget: number): boolean {
-    if (this.#closed || this.#paused || !this.#ready()) return false;
+    if (this.#closed || this.#paused) return false;
+    if (this.#row !== 0) this.#forgetRun();
+    if (!this.#ready()) return false;
     this.#allowed = budget;
     // Set by every `next` that answers true: still set at the end, the batch was left unfinished.
     this.#paused = true;
@@ -106,8 +113,7 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
     }
     this.#allowed--;
     this.#paused = true;
-    if (this.#block === undefined) this.#showTail();
-    else this.#showBlock(this.#block);
+    this.#show();
     this.#client.delivered++;
     return true;
   }
@@ -120,42 +126,47 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
       this.#next = partition.start;
       this.#forgetBlock();
     }
-    const block = this.#block;
-    if (block !== undefined) {
-      if (this.#at < block.bytes.length) return true;
-      this.#next = Math.max(this.#next, block.end);
+    const frames = this.#frames;
+    if (!frames.ended) return true;
+    if (this.#block !== undefined || this.#row !== 0) {
+      // Compaction may have left nothing at the end.
+      this.#next = Math.max(this.#next, frames.offset);
       this.#forgetBlock();
     }
     if (this.#next >= partition.durableEnd) {
       partition.wait(this);
       return false;
     }
-    if (this.#next >= partition.sealedEnd) {
-      const { bodies } = partition.engine;
-      const row = partition.ring.body(this.#next);
-      if (bodies.locate(bodies.logged.segment(row), bodies.logged.offset(row))) return true;
-    }
+    if (this.#next >= partition.sealedEnd && this.#showRun()) return true;
     if (!this.#loading) this.#load();
     return false;
   }
 
-  #showTail(): void {
-    const { ring, engine } = this.#partition;
+  /** Have the frames of the run with the next message, if it is in memory. */
+  #showRun(): boolean {
+    const { runs, engine } = this.#partition;
     const { bodies } = engine;
-    const row = ring.body(this.#next);
-    const { bytes, start } = bodies.located;
-    readStored(this.message, bytes, start, start + bodies.logged.length(row));
-    this.message.id = bodies.idOf(bodies.logged.segment(row), bodies.logged.offset(row));
-    this.offset = this.#next++;
+    const { logged, located } = bodies;
+    const position = runs.find(this.#next);
+    const row = runs.body(position);
+    const segment = logged.segment(row);
+    const offset = logged.offset(row);
+    if (!bodies.locate(segment, offset)) return false;
+    this.#row = row;
+    this.#idBase = bodies.idOf(segment, offset) - located.start;
+    runs.show(position, located.bytes, located.start, this.#frames);
+    this.#frames.seek(this.#next);
+    return true;
   }
 
-  #showBlock(block: Block): void {
-    const at = this.#at;
-    this.offset = block.offset(at);
-    this.#at = block.after(at);
+  #show(): void {
+    const frames = this.#frames;
+    const { after } = frames;
+    readStored(this.message, frames.bytes, frames.start, after);
+    this.message.id = this.#row === 0 ? this.#partition.engine.bodies.nextId() : this.#idBase + frames.start;
+    this.offset = frames.offset;
     this.#next = this.offset + 1;
-    readStored(this.message, block.bytes, block.start(at), this.#at);
-    this.message.id = this.#partition.engine.bodies.nextId();
+    frames.advance();
   }
 
   // ---- Blocks -----------------------------------------------------------------------------------------------------
@@ -170,10 +181,14 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
   }
 
   #loaded(block: Block, generation: number): void {
-    if (generation !== this.#generation || this.#closed) return;
+    if (generation !== this.#generation || this.#closed) {
+      block.leave();
+      return;
+    }
     this.#loading = false;
     this.#block = block;
-    this.#at = block.find(this.#next);
+    block.show(this.#frames);
+    this.#frames.seek(this.#next);
     this.#topics.prefetch(this.#partition, block.end);
     this.#partition.engine.wake(this);
   }
@@ -198,7 +213,14 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
   #forgetBlock(): void {
     this.#generation++;
     this.#loading = false;
+    this.#block?.leave();
     this.#block = undefined;
+    this.#forgetRun();
+  }
+
+  #forgetRun(): void {
+    this.#row = 0;
+    this.#frames.clear();
   }
 
   // ---- The end ----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import type { TlvReader, TlvWriter } from '../tlv.ts';
 import type { SealedFile } from './sealed-file.ts';
 
 export const TOPIC_RECORD = {
-  /** count u16, 0 u16, ids of partitions u32, stored message: it gets the next offset in each. */
+  /** partition u32, count u16, 0 u16, time of the newest f64, frames: so many messages get the next offsets. */
   append: 64,
   /** id u32, virtual host u32, name text, settings table, count varint, ids of partitions u32. */
   declare: 65,
@@ -42,6 +42,8 @@ export interface StoredTopic {
 export interface StoredPartition {
   row: number;
   start: number;
+  /** The offset after the last message of its runs. */
+  end: number;
   files: readonly SealedFile[];
 }
 
@@ -78,14 +80,15 @@ export function readFile(from: TlvReader): SealedFile {
 }
 
 export function writePartition(out: TlvWriter, partition: StoredPartition): void {
-  out.u32(partition.row).f64(partition.start).varint(partition.files.length);
+  out.u32(partition.row).f64(partition.start).f64(partition.end).varint(partition.files.length);
   for (const file of partition.files) writeFile(out, file);
 }
 
 export function readPartition(from: TlvReader): StoredPartition {
   const row = from.u32();
   const start = from.f64();
-  return { row, start, files: Array.from({ length: from.varint() }, () => readFile(from)) };
+  const end = from.f64();
+  return { row, start, end, files: Array.from({ length: from.varint() }, () => readFile(from)) };
 }
 
 /** How far a group has come in a partition. Immutable. */

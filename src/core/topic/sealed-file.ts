@@ -49,6 +49,28 @@ export function fileHeader(partition: number, base: number, createdMs: number): 
   return bytes;
 }
 
+/** Buffers of blocks, used again: fresh ones of this size cost more than reading into them. */
+export class BlockBuffers {
+  readonly #bytes: number;
+  readonly #max: number;
+  readonly #free: Buffer[] = [];
+
+  /** @param bytes of the ordinary block; larger ones get a buffer of their own @param max so many are kept */
+  constructor(bytes: number, max: number) {
+    this.#bytes = bytes;
+    this.#max = max;
+  }
+
+  take(length: number): Buffer {
+    if (length > this.#bytes) return Buffer.allocUnsafeSlow(length);
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#bytes);
+  }
+
+  readonly give = (bytes: Buffer): void => {
+    if (bytes.length === this.#bytes && this.#free.length < this.#max) this.#free.push(bytes);
+  };
+}
+
 /**
  * The sparse index of a file: one entry for each block, made from the block headers the first time somebody reads there, and
  * grown as blocks are appended: offset, newest time, place.
@@ -104,17 +126,17 @@ export class FileIndex {
   }
 
   /** Read the block that has `offset`, or the first one after it. `walk` came before. Rejects with `journal-corrupt`. */
-  async read(file: DiskFile, offset: number): Promise<Block> {
+  async read(file: DiskFile, offset: number, buffers: BlockBuffers): Promise<Block> {
     const row = lastUpTo(this.#bases, offset);
     const start = this.#places[row] as number;
-    const end = this.#places[row + 1] ?? this.#known;
-    const bytes = Buffer.allocUnsafeSlow(end - start);
-    const got = await file.read(bytes, 0, bytes.length, start);
-    const header = got === bytes.length ? readBlockHeader(bytes, 0) : undefined;
-    if (header?.length !== bytes.length || !isBlockIntact(bytes, 0, bytes.length)) {
+    const length = (this.#places[row + 1] ?? this.#known) - start;
+    const bytes = buffers.take(length);
+    const got = await file.read(bytes, 0, length, start);
+    const header = got === length ? readBlockHeader(bytes, 0) : undefined;
+    if (header?.length !== length || !isBlockIntact(bytes, 0, length)) {
       throw this.#corrupt(`the block at ${start} does not fit its checksum`);
     }
-    return new Block(bytes, header.base, header.end);
+    return new Block(bytes, length, header.base, header.end, buffers.give);
   }
 
   /** First offset of the first block with a message not older than `timeMs`. The file has one. */

@@ -4,20 +4,29 @@ import { OpenFiles } from '../journal/open-files.ts';
 import type { Limits } from '../limits.ts';
 import type { Block } from './block.ts';
 import type { Partition } from './partition.ts';
-import { FileIndex, pathOf, type SealedFile } from './sealed-file.ts';
+import { BlockBuffers, FileIndex, pathOf, type SealedFile } from './sealed-file.ts';
 
 const OPEN_FILES_MAX = 64;
 /** About 12 KB each for a file of 64 MiB. */
 const INDEXES_MAX = 1024;
 /** Reads under way at once: they share libuv's four threads with the commits. */
 const READS_MAX = 3;
+/** Buffers of blocks kept for the next ones. */
+const BUFFERS_MAX = 16;
+
+interface CachedBlock {
+  readonly ready: Promise<Block>;
+  /** Set when it has been read. */
+  block: Block | undefined;
+}
 
 export class SealedStore {
   readonly #files: OpenFiles;
   readonly #bytesMax: number;
   /** Least recently used first, as the other maps here. */
   readonly #indexes = new Map<string, FileIndex>();
-  readonly #blocks = new Map<string, { readonly ready: Promise<Block>; bytes: number }>();
+  readonly #blocks = new Map<string, CachedBlock>();
+  readonly #buffers: BlockBuffers;
   #bytes = 0;
   #reading = 0;
   readonly #queue: (() => void)[] = [];
@@ -25,19 +34,31 @@ export class SealedStore {
   constructor(disk: Disk, limits: Limits) {
     this.#files = new OpenFiles(disk, OPEN_FILES_MAX);
     this.#bytesMax = limits.topicCacheBytesMax;
+    this.#buffers = new BlockBuffers(limits.topicBlockBytes, BUFFERS_MAX);
   }
 
-  /** The block of a sealed file that has `offset`. Rejects with `journal-corrupt` or the error of the file system. */
+  /** The block of a sealed file that has `offset`, held for the caller. Rejects with `journal-corrupt` or the error of the file
+   *  system. */
   async block(partition: Partition, file: SealedFile, offset: number): Promise<Block> {
     const index = await this.#index(partition, file);
     const key = `${index.path}:${index.baseOf(offset)}`;
-    let entry = this.#blocks.get(key);
-    if (entry === undefined) {
-      entry = { ready: this.#limited(() => this.#files.use(index.path, (open) => index.read(open, offset))), bytes: 0 };
-      void this.#account(key, entry);
-    } else this.#blocks.delete(key);
+    const known = this.#blocks.get(key);
+    if (known !== undefined) this.#blocks.delete(key);
+    const entry = known ?? this.#read(key, index, offset);
     this.#blocks.set(key, entry);
-    return entry.ready;
+    // At once, where it can be: it may leave the cache in between.
+    return (entry.block ?? (await entry.ready)).hold();
+  }
+
+  #read(key: string, index: FileIndex, offset: number): CachedBlock {
+    const ready = this.#limited(() => this.#files.use(index.path, (file) => index.read(file, offset, this.#buffers)));
+    const entry: CachedBlock = { ready, block: undefined };
+    ready.then(
+      (block) => this.#arrived(key, entry, block),
+      // Whoever asked for it is told; the next one tries again.
+      () => this.#blocks.get(key) === entry && this.#blocks.delete(key),
+    );
+    return entry;
   }
 
   /** The first offset of a block that may have a message not older than `timeMs`. */
@@ -57,24 +78,25 @@ export class SealedStore {
     return index;
   }
 
-  async #account(key: string, entry: { readonly ready: Promise<Block>; bytes: number }): Promise<void> {
-    try {
-      entry.bytes = (await entry.ready).bytes.length;
-      if (this.#blocks.get(key) === entry) this.#bytes += entry.bytes;
-    } catch {
-      // Whoever asked for it was told; the next one tries again.
-      if (this.#blocks.get(key) === entry) this.#blocks.delete(key);
+  #arrived(key: string, entry: CachedBlock, block: Block): void {
+    entry.block = block;
+    if (this.#blocks.get(key) !== entry) {
+      block.leave();
       return;
     }
-    for (const [oldest, block] of this.#blocks) {
+    this.#bytes += block.bytes.length;
+    for (const [oldest, { block: old }] of this.#blocks) {
       if (this.#bytes <= this.#bytesMax || this.#blocks.size === 1) return;
-      if (block.bytes > 0) this.#forget(oldest);
+      if (old !== undefined) this.#forget(oldest);
     }
   }
 
   #forget(key: string): void {
-    this.#bytes -= this.#blocks.get(key)?.bytes ?? 0;
+    const block = this.#blocks.get(key)?.block;
     this.#blocks.delete(key);
+    if (block === undefined) return;
+    this.#bytes -= block.bytes.length;
+    block.leave();
   }
 
   /** The file is going away. Reads under way still end well. */

@@ -28,7 +28,7 @@ const FILES_PER_RETENTION = 8;
 export interface SealerActions {
   /** A file has grown to this: write it down. */
   sealed(partition: Partition, file: SealedFile): void;
-  /** The ring has given up what was sealed: remove what is too much. */
+  /** The journal has given up what was sealed: remove what is too much. */
   retain(partition: Partition): void;
 }
 
@@ -79,7 +79,7 @@ export class Sealer implements PartitionObserver {
         const tookMs = this.#engine.clock.monotonic() - started;
         if (did) await this.#pause(Math.min(REST_MS_MAX, tookMs * this.#restFactor(next)));
         // With nothing durable to seal, the next commit comes back here.
-        if (did && !next.deleted && next.unsealedBytes >= this.#engine.limits.topicSealBytes) this.#queue.add(next);
+        if (did && !next.deleted && next.runs.bytes >= this.#engine.limits.topicSealBytes) this.#queue.add(next);
       } catch (error) {
         this.#queue.add(next);
         this.#engine.log('error', 'messages of a topic cannot be sealed; trying again', {
@@ -128,7 +128,7 @@ export class Sealer implements PartitionObserver {
   #openFile(partition: Partition, from: number): SealedFile {
     const { retentionMs } = partition.topic.settings;
     const last = partition.files.at(-1);
-    const firstMs = partition.ring.info(from) * 1000;
+    const firstMs = partition.runs.newestMs(partition.runs.find(from));
     if (last !== undefined && last.end === from && last.bytes < this.#fileBytes(partition)) {
       if (retentionMs === undefined || firstMs - last.firstMs < retentionMs / FILES_PER_RETENTION) return last;
     }
@@ -161,10 +161,11 @@ export class Sealer implements PartitionObserver {
     let { end, bytes, newestMs } = file;
     while (bytes < full && !this.#stopped) {
       writer.reset(end);
-      const next = await copyUnsealed(partition, end, writer, limits.topicBlockBytes);
+      await copyUnsealed(partition, writer, limits.topicBlockBytes);
+      const next = writer.end;
       if (next === end || partition.deleted) break;
-      // Times in the ring are rounded down to seconds.
-      newestMs = Math.max(newestMs, partition.ring.info(next - 1) * 1000 + 999);
+      // Times of runs are rounded down to seconds.
+      newestMs = Math.max(newestMs, partition.runs.newestMs(partition.runs.find(next - 1)) + 999);
       const block = writer.finish(partition.id, newestMs);
       await target.write(block, 0, block.length, bytes);
       end = next;
@@ -174,8 +175,8 @@ export class Sealer implements PartitionObserver {
   }
 
   #restFactor(current: Partition): number {
-    let waiting = current.unsealedBytes;
-    for (const partition of this.#queue) waiting += partition.unsealedBytes;
+    let waiting = current.runs.bytes;
+    for (const partition of this.#queue) waiting += partition.runs.bytes;
     return REST_FACTORS.find(([bytes]) => waiting < bytes)?.[1] ?? 0;
   }
 
@@ -199,7 +200,7 @@ function first<T>(set: ReadonlySet<T>): T | undefined {
 export function retainedFrom(partition: Partition, nowMs: number): number {
   const { retentionMs, retentionBytes } = partition.topic.settings;
   const { files } = partition;
-  // What is sealed and still in the ring would count twice.
+  // What is sealed and still in the journal would count twice.
   if (partition.dropping) return partition.start;
   let { start, bytes } = partition;
   for (const file of files) {

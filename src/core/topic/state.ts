@@ -44,7 +44,7 @@ export class TopicsMoment {
 function momentOf({ id, vhost, name, settings, partitions }: Topic): TopicMoment {
   return {
     topic: { id, vhostId: vhost.id, name, settings, partitionIds: partitions.map((partition) => partition.id) },
-    partitions: partitions.map(({ ring, start, files }) => ({ row: ring.row, start, files })),
+    partitions: partitions.map(({ runs, start, files }) => ({ row: runs.row, start, end: runs.end, files })),
   };
 }
 

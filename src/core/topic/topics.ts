@@ -1,17 +1,17 @@
 /** All topics of the broker: live changes with their records, replay, checkpoints, and the background work. */
 import { strict as assert } from 'node:assert';
-import { readU16, readU32, writeU32 } from '../bytes.ts';
+import { readU16, readU32 } from '../bytes.ts';
 import type { Timer } from '../clock.ts';
 import type { Disk } from '../disk.ts';
 import type { TopicSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
 import { CoreError } from '../errors.ts';
-import type { Message } from '../message.ts';
-import { receivedAt, type Template } from '../stored-message.ts';
+import { receivedAt } from '../stored-message.ts';
 import { TlvReader, TlvWriter } from '../tlv.ts';
 import type { Topology } from '../topology.ts';
 import type { Binding, Vhost } from '../vhost.ts';
 import type { Block } from './block.ts';
+import { Frames } from './frames.ts';
 import { Groups } from './groups.ts';
 import { Partition } from './partition.ts';
 import {
@@ -25,9 +25,11 @@ import {
   writeShape,
   writeTopic,
 } from './records.ts';
+import { Runs } from './runs.ts';
 import { pathOf, type SealedFile, TOPIC_FOLDER } from './sealed-file.ts';
 import { SealedStore } from './sealed-store.ts';
 import { retainedFrom, Sealer } from './sealer.ts';
+import { RUN_HEADER_BYTES, Stage } from './stage.ts';
 import { Topic } from './topic.ts';
 import { unsealedBlock } from './unsealed.ts';
 
@@ -38,6 +40,7 @@ const record = new TlvWriter();
 
 export class Topics {
   readonly groups: Groups;
+  readonly stage: Stage;
   readonly #topology: Topology;
   readonly #engine: Engine;
   readonly #topics = new Map<number, Topic>();
@@ -53,6 +56,7 @@ export class Topics {
     this.#topology = topology;
     this.#engine = topology.engine;
     this.groups = new Groups(topology.vhostsById);
+    this.stage = new Stage(topology.engine);
   }
 
   // ---- Live changes -----------------------------------------------------------------------------------------------
@@ -85,26 +89,6 @@ export class Topics {
     const gone = this.remove(topic);
     this.#removeLater(paths);
     return gone;
-  }
-
-  /** Append one message to partitions, each of another topic. Answers the batch that makes it durable. */
-  append(partitions: readonly Partition[], template: Template, message: Message, length: number): number {
-    const engine = this.#engine;
-    const { journal, bodies } = engine;
-    const count = partitions.length;
-    const header = 4 + count * 4;
-    let at = journal.append(TOPIC_RECORD.append, header + length);
-    const { bytes, segment } = journal;
-    const offset = journal.offset + header;
-    writeU32(bytes, at, count);
-    at += 4;
-    for (let n = 0; n < count; n++, at += 4) writeU32(bytes, at, (partitions[n] as Partition).id);
-    const now = engine.now();
-    template.write(message, now, bytes, at);
-    const batch = engine.wrote();
-    const row = bodies.logged.add(segment, offset, length, count, 0);
-    for (let n = 0; n < count; n++) (partitions[n] as Partition).push(row, length, batch, now);
-    return batch;
   }
 
   /** Remove what is before `start`, which is durable. */
@@ -146,7 +130,7 @@ export class Topics {
     const { rings } = this.#engine.bodies.loggedIndex;
     const ring = stored === undefined ? rings.create() : rings.open(stored.row);
     const observer = { sealable: (partition: Partition) => this.#sealer?.sealable(partition) };
-    const partition = new Partition(this.#engine, topic, id, number, ring, observer);
+    const partition = new Partition(this.#engine, topic, id, number, new Runs(this.#engine.bodies, ring), observer);
     for (const file of stored?.files ?? []) partition.applySealed(file);
     if (stored !== undefined) partition.applyStart(stored.start);
     this.#partitions.set(id, partition);
@@ -195,7 +179,7 @@ export class Topics {
     const vhost = this.#topology.vhostsById.get(vhostId);
     if (vhost === undefined) throw new CoreError('journal-corrupt', `checkpoint: topic '${name}' is nowhere`);
     const added = this.#add(vhost, id, name, settings, partitionIds, partitions);
-    for (const partition of added.partitions) partition.adoptEntries();
+    for (const [n, partition] of added.partitions.entries()) partition.adopt((partitions[n] as StoredPartition).end);
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------
@@ -247,17 +231,12 @@ export class Topics {
   }
 
   #replayAppend(bytes: Buffer, start: number, end: number, segment: number, offset: number): void {
-    const count = readU16(bytes, start);
-    const header = 4 + count * 4;
-    const found: Partition[] = [];
-    for (let n = 0; n < count; n++) {
-      const partition = this.#partitions.get(readU32(bytes, start + 4 + n * 4));
-      if (partition !== undefined) found.push(partition);
-    }
-    if (found.length === 0) return;
-    const length = end - start - header;
-    const row = this.#engine.bodies.logged.add(segment, offset + header, length, found.length, 0);
-    for (const partition of found) partition.replayPush(row, length, receivedAt(bytes, start + header));
+    const partition = this.#partitions.get(readU32(bytes, start));
+    if (partition === undefined) return;
+    const count = readU16(bytes, start + 4);
+    const length = end - start - RUN_HEADER_BYTES;
+    const row = this.#engine.bodies.logged.add(segment, offset + RUN_HEADER_BYTES, length, 1, count);
+    partition.replayed(row, length, count, bytes.readDoubleLE(start + 8));
   }
 
   // ---- Files ------------------------------------------------------------------------------------------------------
@@ -290,7 +269,7 @@ export class Topics {
     });
     const { topicSealBytes } = this.#engine.limits;
     for (const partition of this.#partitions.values()) {
-      if (partition.unsealedBytes >= topicSealBytes) this.#sealer.sealable(partition);
+      if (partition.runs.bytes >= topicSealBytes) this.#sealer.sealable(partition);
     }
     this.#planSweep();
   }
@@ -330,8 +309,9 @@ export class Topics {
       if (retentionMs === undefined) continue;
       this.#retain(partition);
       // Only files are removed: what stays in the journal for want of company gets a file of its own.
-      const oldest = Math.max(partition.ring.head, partition.sealedEnd);
-      const isOld = oldest < partition.durableEnd && partition.ring.info(oldest) * 1000 < now - retentionMs;
+      const { runs, sealedEnd, durableEnd } = partition;
+      const oldest = Math.max(runs.start, sealedEnd);
+      const isOld = oldest < durableEnd && runs.newestMs(runs.find(oldest)) < now - retentionMs;
       if (isOld) this.#sealer?.sealable(partition);
     }
   }
@@ -361,7 +341,7 @@ export class Topics {
 
   // ---- Reading ----------------------------------------------------------------------------------------------------
 
-  /** The block with `offset`, which is from `start` to `durableEnd`, or the first message after it. */
+  /** The block with `offset`, held for the caller, which is from `start` to `durableEnd`, or the first message after it. */
   block(partition: Partition, offset: number): Promise<Block> {
     const file = offset < partition.sealedEnd ? partition.fileOf(offset) : undefined;
     return file === undefined ? unsealedBlock(partition, offset) : this.#store.block(partition, file, offset);
@@ -372,6 +352,7 @@ export class Topics {
     if (offset >= partition.sealedEnd || partition.deleted) return;
     this.block(partition, offset).then(
       (block) => {
+        block.leave();
         if (count > 1) this.prefetch(partition, block.end, count - 1);
       },
       // Who asks for it will be told.
@@ -382,15 +363,20 @@ export class Topics {
   /** The first offset whose message is not older than `timeMs`, exactly; `durableEnd` when all are older. */
   async offsetAt(partition: Partition, timeMs: number): Promise<number> {
     const file = partition.files.find((one) => one.newestMs >= timeMs);
-    let offset = partition.unsealedAt(timeMs);
+    let offset = Math.max(partition.runs.since(timeMs), partition.sealedEnd);
     if (file !== undefined) offset = await this.#store.offsetAt(partition, file, timeMs);
     offset = Math.max(offset, partition.start);
     // The indexes are coarse: what they lead to is at most a second and a block too early.
     while (offset < partition.durableEnd) {
       const block = await this.block(partition, offset);
-      for (let at = block.find(offset); at < block.bytes.length; at = block.after(at)) {
-        if (receivedAt(block.bytes, block.start(at)) >= timeMs) return block.offset(at);
+      const frames = new Frames();
+      block.show(frames);
+      for (frames.seek(offset); !frames.ended; frames.advance()) {
+        if (receivedAt(frames.bytes, frames.start) >= timeMs) break;
       }
+      const isFound = !frames.ended;
+      block.leave();
+      if (isFound) return frames.offset;
       if (block.end <= offset) break;
       offset = block.end;
     }

@@ -283,6 +283,7 @@ export class Transaction implements TransactionDoor {
       this.#producer.enter(address, message, length, plan);
       if (plan.leadsNowhere) this.#producer.unroutable(address, message, options);
     }
+    engine.flushStaged();
   }
 
   #mark(): void {

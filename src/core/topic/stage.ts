@@ -1,0 +1,163 @@
+/**
+ * Where messages for topics wait until the turn ends, each partition's together: what was appended to a partition in a turn, or
+ * during a commit, becomes one record of the journal, however the partitions took turns. So a message costs one copy more and
+ * neither a record nor an index entry of its own. Everything staged is logged at once, and confirmed by the same batch.
+ */
+import { copyBytes, writeU32 } from '../bytes.ts';
+import type { Engine } from '../engine.ts';
+import type { Message } from '../message.ts';
+import type { Template } from '../stored-message.ts';
+import { FRAME_HEADER_BYTES } from './frames.ts';
+import type { Partition } from './partition.ts';
+import { TOPIC_RECORD } from './records.ts';
+import { RUN_MESSAGES_MAX } from './runs.ts';
+
+/** What may wait; everything is logged when it is full. */
+const STAGE_BYTES = 1024 * 1024;
+/** A partition begins with this much of it, and takes twice as much when that is full. */
+const SLOT_BYTES_MIN = 1024;
+/** A run is not made longer than this by waiting. */
+const RUN_BYTES_MAX = 64 * 1024;
+/** Before the frames of a run: see TOPIC_RECORD.append. */
+export const RUN_HEADER_BYTES = 16;
+
+/** Messages of one partition that wait: frames in `bytes[start, at)` of the stage. */
+interface Slot {
+  readonly partition: Partition;
+  start: number;
+  at: number;
+  end: number;
+  count: number;
+  newestMs: number;
+}
+
+/** Who waits for the batch that what it staged is in. */
+export interface StageWaiter {
+  staged(batch: number): void;
+}
+
+export class Stage {
+  readonly #engine: Engine;
+  /** Made when first used. */
+  #bytes: Buffer | undefined;
+  #used = 0;
+  readonly #slots = new Map<Partition, Slot>();
+  /** The slot used last. */
+  #slot: Slot | undefined;
+  #waiters: StageWaiter[] = [];
+  #flushing = false;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Append a message; its offset is `partition.end` before the call. */
+  append(partition: Partition, template: Template, message: Message, length: number): void {
+    const framed = FRAME_HEADER_BYTES + length;
+    const now = this.#engine.now();
+    if (framed > RUN_BYTES_MAX) {
+      this.flush();
+      const at = this.#record(partition, framed, 1, now);
+      const { bytes } = this.#engine.journal;
+      writeU32(bytes, at, length);
+      template.write(message, now, bytes, at + FRAME_HEADER_BYTES);
+      partition.end++;
+      return;
+    }
+    let slot = this.#slot;
+    if (slot?.partition !== partition || slot.at + framed > slot.end || slot.count === RUN_MESSAGES_MAX) {
+      slot = this.#roomFor(partition, framed);
+    }
+    const bytes = this.#bytes as Buffer;
+    writeU32(bytes, slot.at, length);
+    template.write(message, now, bytes, slot.at + FRAME_HEADER_BYTES);
+    slot.at += framed;
+    slot.count++;
+    slot.newestMs = now;
+    partition.end++;
+  }
+
+  /** Call `waiter.staged` once with the batch that everything staged now is in. */
+  wait(waiter: StageWaiter): void {
+    this.#waiters.push(waiter);
+    // Nothing may be staged: a message too long to wait.
+    this.#engine.staging(this);
+  }
+
+  #roomFor(partition: Partition, framed: number): Slot {
+    const slot = this.#slots.get(partition);
+    if (slot === undefined) return this.#newSlot(partition, framed);
+    if (slot.count < RUN_MESSAGES_MAX) {
+      if (slot.at + framed <= slot.end) {
+        this.#slot = slot;
+        return slot;
+      }
+      const bytes = Math.max((slot.end - slot.start) * 2, slot.at - slot.start + framed);
+      if (bytes <= RUN_BYTES_MAX && this.#used + bytes <= STAGE_BYTES) {
+        const start = this.#take(bytes);
+        copyBytes(this.#bytes as Buffer, slot.start, slot.at, this.#bytes as Buffer, start);
+        slot.at += start - slot.start;
+        slot.start = start;
+        slot.end = start + bytes;
+        this.#slot = slot;
+        return slot;
+      }
+    }
+    this.flush();
+    return this.#newSlot(partition, framed);
+  }
+
+  #newSlot(partition: Partition, framed: number): Slot {
+    const bytes = Math.max(SLOT_BYTES_MIN, framed);
+    if (this.#used + bytes > STAGE_BYTES) this.flush();
+    this.#bytes ??= Buffer.allocUnsafeSlow(STAGE_BYTES);
+    const start = this.#take(bytes);
+    const slot = { partition, start, at: start, end: start + bytes, count: 0, newestMs: 0 };
+    if (this.#slots.size === 0) this.#engine.staging(this);
+    this.#slots.set(partition, slot);
+    this.#slot = slot;
+    return slot;
+  }
+
+  #take(bytes: number): number {
+    const start = this.#used;
+    this.#used += bytes;
+    return start;
+  }
+
+  /** Log what is staged. */
+  flush(): void {
+    // Logging may seal a batch, which asks for what is staged.
+    if (this.#flushing || (this.#slots.size === 0 && this.#waiters.length === 0)) return;
+    this.#flushing = true;
+    try {
+      for (const { partition, start, at, count, newestMs } of this.#slots.values()) {
+        if (partition.deleted) continue;
+        const index = this.#record(partition, at - start, count, newestMs);
+        (this.#bytes as Buffer).copy(this.#engine.journal.bytes, index, start, at);
+      }
+    } finally {
+      this.#slots.clear();
+      this.#slot = undefined;
+      this.#used = 0;
+      this.#flushing = false;
+    }
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter.staged(this.#engine.lastWritten);
+  }
+
+  /** An APPEND record for a run of `length` bytes of frames; answers where they go in the journal's buffer. */
+  #record(partition: Partition, length: number, count: number, newestMs: number): number {
+    const engine = this.#engine;
+    const { journal } = engine;
+    const at = journal.append(TOPIC_RECORD.append, RUN_HEADER_BYTES + length);
+    const { bytes } = journal;
+    writeU32(bytes, at, partition.id);
+    writeU32(bytes, at + 4, count);
+    bytes.writeDoubleLE(newestMs, at + 8);
+    const row = engine.bodies.logged.add(journal.segment, journal.offset + RUN_HEADER_BYTES, length, 1, count);
+    partition.logged(row, length, count, newestMs, engine.wrote());
+    return at + RUN_HEADER_BYTES;
+  }
+}

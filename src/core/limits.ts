@@ -33,7 +33,7 @@ export const LIMITS = {
   groupReleaseMs: [45_000, 'milliseconds a member of a group may take to give a partition up before it is put out'],
   offsetMetadataBytesMax: [4096, 'bytes of the note that goes with a committed offset'],
   topicSealBytes: [1024 * 1024, 'bytes of a partition in the journal at which they are moved to its own files'],
-  topicBlockBytes: [256 * 1024, 'bytes of one block of a topic file: what is checked and read at once'],
+  topicBlockBytes: [512 * 1024, 'bytes of one block of a topic file: what is checked and read at once'],
   topicFileBytes: [64 * 1024 * 1024, 'bytes of one file of a topic, unless the topic says otherwise'],
   topicCacheBytesMax: [32 * 1024 * 1024, 'bytes of topic blocks kept in memory for readers'],
   topicSweepMs: [60_000, 'milliseconds between two looks for messages of topics that are too old'],

@@ -49,6 +49,14 @@ export function fileHeader(partition: number, base: number, createdMs: number): 
   return bytes;
 }
 
+/** A block and where it is in its file. */
+export interface PlacedBlock {
+  readonly base: number;
+  readonly newestMs: number;
+  readonly place: number;
+  readonly length: number;
+}
+
 /** Buffers of blocks, used again: fresh ones of this size cost more than reading into them. */
 export class BlockBuffers {
   readonly #bytes: number;
@@ -84,6 +92,7 @@ export class FileIndex {
   readonly #places: number[] = [];
   /** Blocks that start before this are in the index. */
   #known = FILE_HEADER_BYTES;
+  #isChecked = false;
 
   constructor(partition: number, base: number) {
     this.#path = pathOf(partition, base);
@@ -102,7 +111,10 @@ export class FileIndex {
 
   /** Read the headers of the blocks before `bytes`. Rejects with `journal-corrupt`. */
   async walk(file: DiskFile, bytes: number): Promise<void> {
-    if (this.#known === FILE_HEADER_BYTES) await this.#checkHeader(file);
+    if (!this.#isChecked) {
+      await this.#checkHeader(file);
+      this.#isChecked = true;
+    }
     const header = Buffer.allocUnsafe(BLOCK_HEADER_BYTES);
     while (this.#known < bytes) {
       const at = this.#known;
@@ -113,11 +125,17 @@ export class FileIndex {
       if (block === undefined || block.partition !== this.#partition || at + block.length > bytes) {
         throw this.#corrupt(`no block at ${at}`);
       }
-      this.#bases.push(block.base);
-      this.#newest.push(block.newestMs);
-      this.#places.push(at);
-      this.#known = at + block.length;
+      this.add({ base: block.base, newestMs: block.newestMs, place: at, length: block.length });
     }
+  }
+
+  /** A block is there. Ignored when it does not follow those known: `walk` will find it. */
+  add({ base, newestMs, place, length }: PlacedBlock): void {
+    if (place !== this.#known) return;
+    this.#bases.push(base);
+    this.#newest.push(newestMs);
+    this.#places.push(place);
+    this.#known = place + length;
   }
 
   /** First offset of the block `read` would read. `walk` came before. */

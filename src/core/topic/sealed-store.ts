@@ -4,7 +4,7 @@ import { OpenFiles } from '../journal/open-files.ts';
 import type { Limits } from '../limits.ts';
 import type { Block } from './block.ts';
 import type { Partition } from './partition.ts';
-import { BlockBuffers, FileIndex, pathOf, type SealedFile } from './sealed-file.ts';
+import { BlockBuffers, FileIndex, type PlacedBlock, pathOf, type SealedFile } from './sealed-file.ts';
 
 const OPEN_FILES_MAX = 64;
 /** About 12 KB each for a file of 64 MiB. */
@@ -66,14 +66,25 @@ export class SealedStore {
     return (await this.#index(partition, file)).offsetAt(timeMs);
   }
 
-  async #index(partition: Partition, file: SealedFile): Promise<FileIndex> {
+  /** These blocks of a file count now: nobody needs to look for them. */
+  sealed(partition: Partition, file: SealedFile, blocks: readonly PlacedBlock[]): void {
+    const index = this.#indexOf(partition, file);
+    for (const block of blocks) index.add(block);
+  }
+
+  #indexOf(partition: Partition, file: SealedFile): FileIndex {
     const path = pathOf(partition.id, file.base);
     const index = this.#indexes.get(path) ?? new FileIndex(partition.id, file.base);
     this.#indexes.delete(path);
     this.#indexes.set(path, index);
     if (this.#indexes.size > INDEXES_MAX) this.#indexes.delete(this.#indexes.keys().next().value as string);
+    return index;
+  }
+
+  async #index(partition: Partition, file: SealedFile): Promise<FileIndex> {
+    const index = this.#indexOf(partition, file);
     if (!index.covers(file.bytes)) {
-      await this.#limited(() => this.#files.use(path, (open) => index.walk(open, file.bytes)));
+      await this.#limited(() => this.#files.use(index.path, (open) => index.walk(open, file.bytes)));
     }
     return index;
   }

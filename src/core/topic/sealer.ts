@@ -8,7 +8,14 @@ import type { Disk, DiskFile } from '../disk.ts';
 import type { Engine } from '../engine.ts';
 import { BlockWriter } from './block.ts';
 import type { Partition, PartitionObserver } from './partition.ts';
-import { FILE_HEADER_BYTES, fileHeader, pathOf, type SealedFile, TOPIC_FOLDER } from './sealed-file.ts';
+import {
+  FILE_HEADER_BYTES,
+  fileHeader,
+  type PlacedBlock,
+  pathOf,
+  type SealedFile,
+  TOPIC_FOLDER,
+} from './sealed-file.ts';
 import { copyUnsealed } from './unsealed.ts';
 
 /** Bytes of one partition between two syncs of its file. */
@@ -26,8 +33,8 @@ const RETRY_MS = 5_000;
 const FILES_PER_RETENTION = 8;
 
 export interface SealerActions {
-  /** A file has grown to this: write it down. */
-  sealed(partition: Partition, file: SealedFile): void;
+  /** A file has grown to this, by these blocks: write it down. */
+  sealed(partition: Partition, file: SealedFile, blocks: readonly PlacedBlock[]): void;
   /** The journal has given up what was sealed: remove what is too much. */
   retain(partition: Partition): void;
 }
@@ -100,9 +107,11 @@ export class Sealer implements PartitionObserver {
     const path = pathOf(partition.id, before.base);
     const isNew = before.bytes === 0;
     const target = isNew ? await this.#create(partition, path, from) : await this.#disk.open(path, 'write');
+    const blocks: PlacedBlock[] = [];
     let after: SealedFile;
     try {
-      after = await this.#writeBlocks(partition, target, isNew ? { ...before, bytes: FILE_HEADER_BYTES } : before);
+      const file = isNew ? { ...before, bytes: FILE_HEADER_BYTES } : before;
+      after = await this.#writeBlocks(partition, target, file, blocks);
       await target.sync();
     } finally {
       await target.close();
@@ -112,7 +121,7 @@ export class Sealer implements PartitionObserver {
       if (isNew) await this.#disk.remove(path);
       return true;
     }
-    this.#actions.sealed(partition, after);
+    this.#actions.sealed(partition, after, blocks);
     await this.#engine.background.run(partition.dropSealed());
     if (!partition.deleted) this.#actions.retain(partition);
     return true;
@@ -153,8 +162,13 @@ export class Sealer implements PartitionObserver {
     return file;
   }
 
-  /** Write blocks behind `file`; answers what it is with them. */
-  async #writeBlocks(partition: Partition, target: DiskFile, file: SealedFile): Promise<SealedFile> {
+  /** Write blocks behind `file`; answers what it is with them. @param written gets them */
+  async #writeBlocks(
+    partition: Partition,
+    target: DiskFile,
+    file: SealedFile,
+    written: PlacedBlock[],
+  ): Promise<SealedFile> {
     const { limits } = this.#engine;
     const writer = this.#writer;
     const full = Math.min(file.bytes + PASS_BYTES, this.#fileBytes(partition));
@@ -168,6 +182,7 @@ export class Sealer implements PartitionObserver {
       newestMs = Math.max(newestMs, partition.runs.newestMs(partition.runs.find(next - 1)) + 999);
       const block = writer.finish(partition.id, newestMs);
       await target.write(block, 0, block.length, bytes);
+      written.push({ base: end, newestMs, place: bytes, length: block.length });
       end = next;
       bytes += block.length;
     }

@@ -264,7 +264,10 @@ export class Topics {
       if (name.endsWith('.seg') && !known.has(path)) await this.#disk.remove(path);
     }
     this.#sealer = new Sealer(this.#engine, this.#disk, {
-      sealed: (partition, file) => this.#sealed(partition, file),
+      sealed: (partition, file, blocks) => {
+        this.#sealed(partition, file);
+        this.#store.sealed(partition, file, blocks);
+      },
       retain: (partition) => this.#retain(partition),
     });
     const { topicSealBytes } = this.#engine.limits;

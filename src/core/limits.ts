@@ -79,6 +79,7 @@ export const LIMITS = {
   leaseBytesMax: [16 * 1024 * 1024, 'body bytes at which an HTTP lease request takes no more messages'],
   leaseWaitersMax: [10_000, 'HTTP lease requests that may wait for messages at a time'],
   httpRequestMs: [60_000, 'milliseconds a client may take to send one HTTP request'],
+  httpCheckMs: [10_000, 'milliseconds the check address of a producer group may take to answer'],
   httpClientIdleMs: [
     60_000,
     'milliseconds after the last HTTP request of a user at which its presence in the broker ends',

@@ -9,6 +9,7 @@ import {
   CONFIRM,
   CoreError,
   type ErrorCode,
+  type HalfOp,
   type Limits,
   MANDATORY,
   type Message,
@@ -17,6 +18,7 @@ import {
   type Transaction,
 } from '../../core/index.ts';
 import type { Login } from '../auth.ts';
+import { type JsonPrepare, prepareJson } from '../json-half.ts';
 import { PendingConfirms } from '../pending-confirms.ts';
 import { AddressBook, type Target } from '../targets.ts';
 
@@ -83,13 +85,34 @@ export class HttpClient {
     if (this.#closed !== undefined) throw this.#closed;
     const address = this.#addresses.find(target);
     fill(view);
+    // Mandatory always: that is how we learn whether it was routed.
+    return this.#confirmed(() => this.#producer.publish(address, view, MANDATORY | CONFIRM));
+  }
+
+  /** Prepare a half message, and wait until it is on disk. Rejects as `publish` does, and as the producer throws. */
+  async prepareHalf(said: JsonPrepare, half: { group: string; id: string; nowMs: number }): Promise<void> {
+    if (this.#blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#blockedBy);
+    while (this.#full !== undefined) await this.#drained(this.#full);
+    if (this.#closed !== undefined) throw this.#closed;
+    const options = { ...half, options: CONFIRM };
+    await this.#confirmed(() => prepareJson(this.#producer, this.#addresses, said, options));
+  }
+
+  /** End a half message, and wait until that is on disk. Rejects as `Client.finishHalf` throws, or with why it is still open. */
+  finishHalf(group: string, id: string, op: HalfOp): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.client.finishHalf(group, id, op, (error) => (error === undefined ? resolve() : reject(error)));
+    });
+  }
+
+  /** Send something that is confirmed, and wait for that. @param send answers false when the producer must wait */
+  #confirmed(send: () => boolean): Promise<Published> {
     return new Promise((resolve, reject) => {
       const waiting: Waiting = { resolve, reject, routed: true };
       this.#current = waiting;
       this.#confirms.push(waiting);
       try {
-        // Mandatory always: that is how we learn whether it was routed.
-        if (!this.#producer.publish(address, view, MANDATORY | CONFIRM)) this.#full ??= [];
+        if (!send()) this.#full ??= [];
       } catch (error) {
         this.#confirms.pop();
         this.#addresses.clear();

@@ -6,6 +6,7 @@ import { peerOf } from '../listener.ts';
 import type { Log } from '../log.ts';
 import { basicCredentials, enteredVhost, loginOf, type OriginPolicy } from '../web.ts';
 import { type HttpClient, HttpClients } from './clients.ts';
+import { HalfCalls } from './half-caller.ts';
 import { Leases } from './leases.ts';
 
 declare module 'fastify' {
@@ -20,6 +21,7 @@ export interface Serving {
   readonly broker: Broker;
   readonly clients: HttpClients;
   readonly leases: Leases;
+  readonly halfCalls: HalfCalls;
 }
 
 export interface ContextOptions {
@@ -55,15 +57,18 @@ export class HttpContext {
   }
 
   start(broker: Broker): void {
-    const { limits, clock } = this.options;
+    const { limits, clock, log } = this.options;
     const clients = new HttpClients(broker, limits, clock);
-    this.#serving = { broker, clients, leases: new Leases(clients, clock, limits) };
+    const halfCalls = new HalfCalls(broker, limits, clock, log);
+    broker.admin.halves.setCaller(halfCalls.call);
+    this.#serving = { broker, clients, leases: new Leases(clients, clock, limits), halfCalls };
   }
 
   /** Requeue what is leased and end the users' presence. Idempotent. */
   stop(): void {
     const serving = this.#serving;
     this.#serving = undefined;
+    serving?.halfCalls.close();
     serving?.leases.close();
     serving?.clients.close('stopping');
   }

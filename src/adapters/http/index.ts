@@ -14,6 +14,7 @@ import { pageRoute } from './page.ts';
 import { bindingRoutes } from './routes/bindings.ts';
 import { connectionRoutes } from './routes/connections.ts';
 import { exchangeRoutes } from './routes/exchanges.ts';
+import { halfRoutes } from './routes/halves.ts';
 import { healthRoutes } from './routes/health.ts';
 import { infoRoutes } from './routes/info.ts';
 import { leaseRoutes } from './routes/leases.ts';
@@ -124,6 +125,7 @@ function v1(scope: FastifyInstance, context: HttpContext): void {
   });
   for (const routes of [
     batchRoutes,
+    halfRoutes,
     leaseRoutes,
     retainedRoutes,
     queueRoutes,

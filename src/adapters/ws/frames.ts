@@ -1,6 +1,7 @@
 /** The frames a client may send: their schemas, and the check that turns text into one of them. */
 import { Ajv, type ValidateFunction } from 'ajv';
 import { CoreError } from '../../core/index.ts';
+import { HALF_NAME, type JsonPrepare, PREPARE_PROPERTIES } from '../json-half.ts';
 import { type JsonPublish, PUBLISH_PROPERTIES } from '../json-message.ts';
 import { ITEMS_MAX, JSON_ITEM, type JsonItem } from '../json-transaction.ts';
 import { type JsonTarget, TARGET_ONE_OF, TARGET_PROPERTIES } from '../targets.ts';
@@ -69,6 +70,25 @@ export interface TransactionFrame {
   publishes?: JsonItem[];
   settlements?: Omit<SettleFrame, 'id'>[];
 }
+/** Prepare messages that nobody sees until they are committed. */
+export interface PrepareFrame extends JsonPrepare {
+  op: 'prepare';
+  id?: FrameId;
+  group: string;
+}
+/** End a half message. */
+export interface HalfEndFrame {
+  op: 'commit' | 'rollback';
+  id?: FrameId;
+  group: string;
+  half: string;
+}
+/** Be asked about the half messages of a producer group, or no longer. */
+export interface GroupFrame {
+  op: 'join' | 'leave';
+  id?: FrameId;
+  group: string;
+}
 export interface PingFrame {
   op: 'ping';
   id?: FrameId;
@@ -81,6 +101,9 @@ export type ClientFrame =
   | SettleFrame
   | PublishFrame
   | TransactionFrame
+  | PrepareFrame
+  | HalfEndFrame
+  | GroupFrame
   | PingFrame;
 
 const ID_LENGTH_MAX = 64;
@@ -128,6 +151,7 @@ const settlement = {
   },
   ...someDeliveries,
 };
+const halfEnd = frame({ group: HALF_NAME, half: HALF_NAME }, ['group', 'half']);
 
 const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
   ['login', frame({ user: { type: 'string' }, password: { type: 'string' }, vhost: name }, ['user', 'password'])],
@@ -175,6 +199,11 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
       ['id'],
     ),
   ],
+  ['prepare', frame({ ...PREPARE_PROPERTIES, group: HALF_NAME }, ['group', 'messages'])],
+  ['commit', halfEnd],
+  ['rollback', halfEnd],
+  ['join', frame({ group: HALF_NAME }, ['group'])],
+  ['leave', frame({ group: HALF_NAME }, ['group'])],
   ['ping', frame({})],
 ];
 

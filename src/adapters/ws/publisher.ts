@@ -1,4 +1,5 @@
 /** The publishing side of a JSON WebSocket: one producer, confirms answered with the id of the frame. */
+import { randomUUID } from 'node:crypto';
 import {
   type Broker,
   type Client,
@@ -11,15 +12,18 @@ import {
   type Producer,
   type Transaction,
 } from '../../core/index.ts';
-import { bodyOf, fillMessage } from '../json-message.ts';
+import { prepareJson } from '../json-half.ts';
+import { bodyOf, checkText, fillMessage } from '../json-message.ts';
 import { holdPublishes, type JsonItem } from '../json-transaction.ts';
 import { PendingConfirms } from '../pending-confirms.ts';
 import { AddressBook, targetOf } from '../targets.ts';
-import type { FrameId, PublishFrame } from './frames.ts';
+import type { FrameId, PrepareFrame, PublishFrame } from './frames.ts';
 
 export interface PublisherHandlers {
   /** The message of frame `id` is as durable as was asked. */
   onConfirmed(id: FrameId, routed: boolean): void;
+  /** The messages of frame `id` are prepared under this id, on disk. */
+  onPrepared(id: FrameId, half: string): void;
   onRefused(id: FrameId, error: CoreError): void;
   /** Stop reading from the peer until `onDrain`. */
   onFull(): void;
@@ -30,6 +34,8 @@ interface Waiting {
   readonly id: FrameId;
   readonly mandatory: boolean;
   routed: boolean;
+  /** Of a half message. */
+  readonly half?: string;
 }
 
 /** `publish` fills it and the core copies it before the call returns: one is enough. */
@@ -70,11 +76,31 @@ export class Publisher {
       return;
     }
     const waiting: Waiting = { id, mandatory: frame.mandatory === true || frame.queue !== undefined, routed: true };
+    // Mandatory always: that is how we learn whether it was routed.
+    this.#confirmed(waiting, () => this.#producer.publish(address, view, MANDATORY | CONFIRM));
+  }
+
+  /** Prepare the messages of a frame. Throws as the producer does. */
+  prepare(frame: PrepareFrame): void {
+    if (this.#broker.blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#broker.blockedBy);
+    const { id, group, half = randomUUID() } = frame;
+    checkText(group, 'the name of the producer group');
+    checkText(half, 'the id of the half message');
+    const nowMs = this.#clock.now();
+    const send = (options: number) =>
+      prepareJson(this.#producer, this.#addresses, frame, { group, id: half, nowMs, options });
+    if (id !== undefined) this.#confirmed({ id, mandatory: false, routed: true, half }, () => send(CONFIRM));
+    else if (frame.half === undefined)
+      throw new CoreError('invalid-argument', 'without `id` or `half`, nobody knows it');
+    else if (!send(0)) this.#handlers.onFull();
+  }
+
+  /** Send something whose confirm is answered. @param send answers false when the peer must pause */
+  #confirmed(waiting: Waiting, send: () => boolean): void {
     this.#current = waiting;
     this.#confirms.push(waiting);
     try {
-      // Mandatory always: that is how we learn whether it was routed.
-      if (!this.#producer.publish(address, view, MANDATORY | CONFIRM)) this.#handlers.onFull();
+      if (!send()) this.#handlers.onFull();
     } catch (error) {
       this.#confirms.pop();
       this.#addresses.clear();
@@ -108,6 +134,8 @@ export class Publisher {
       this.#handlers.onRefused(waiting.id, new CoreError('limit-exceeded', 'a queue it was routed to is full'));
     } else if (waiting.mandatory && !waiting.routed) {
       this.#handlers.onRefused(waiting.id, new CoreError('unroutable'));
+    } else if (waiting.half !== undefined) {
+      this.#handlers.onPrepared(waiting.id, waiting.half);
     } else {
       this.#handlers.onConfirmed(waiting.id, waiting.routed);
     }

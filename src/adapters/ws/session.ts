@@ -31,6 +31,7 @@ import {
   type SubscribeFrame,
   type TransactionFrame,
 } from './frames.ts';
+import { HalfMember } from './halves.ts';
 import type { MessageFrames } from './message-frames.ts';
 import type { WsOutput } from './output.ts';
 import { Publisher } from './publisher.ts';
@@ -76,6 +77,7 @@ const SETTLE_OPS: Readonly<Record<SettleFrame['op'], SettleOp>> = {
 interface Entered {
   readonly client: Client;
   readonly publisher: Publisher;
+  readonly halves: HalfMember;
   readonly host: SubscriptionHost;
 }
 
@@ -174,6 +176,21 @@ export class JsonSession {
         this.#subscriptions.delete(frame.sub);
         this.#ok(frame.id);
         return;
+      case 'prepare':
+        entered.publisher.prepare(frame);
+        return;
+      case 'commit':
+      case 'rollback':
+        entered.halves.end(frame);
+        return;
+      case 'join':
+        entered.halves.join(frame.group);
+        this.#ok(frame.id);
+        return;
+      case 'leave':
+        entered.halves.leave(frame.group);
+        this.#ok(frame.id);
+        return;
       case 'ping':
         this.#send({ op: 'pong', id: frame.id });
         return;
@@ -237,15 +254,20 @@ export class JsonSession {
     );
     const publisher = new Publisher(broker, client, limits, clock, {
       onConfirmed: (id, routed) => this.#send({ op: 'ok', id, routed }),
+      onPrepared: (id, half) => this.#send({ op: 'ok', id, half }),
       onRefused: (id, error) => this.#fail(id, error),
       onFull: () => this.#output.pause(),
       onDrain: () => this.#output.resume(),
+    });
+    const halves = new HalfMember(broker, client, this.#output, limits, {
+      onDone: (id) => this.#ok(id),
+      onRefused: (id, error) => this.#fail(id, error),
     });
     const onEnd = (id: FrameId, reason: ErrorCode) => this.#onEnd(id, reason);
     const onActive = (sub: FrameId, active: boolean) => this.#send({ op: 'active', sub, active });
     const host: SubscriptionHost = { client, output: this.#output, frames, limits, onEnd, onActive };
     this.#handshake.cancel();
-    this.#entered = { client, publisher, host };
+    this.#entered = { client, publisher, halves, host };
     this.#send({ op: 'hello', server: 'JunctionMQ', version, user: login.user, vhost });
     return this.#entered;
   }

@@ -7,7 +7,7 @@ import type { Binding, Vhost } from './vhost.ts';
 /** A queue as listings show it. */
 export function queueInfo(queue: Queue): QueueInfo {
   const { name, settings, ready, unsettled, bytes, published, delivered, redelivered, completed, consumers } = queue;
-  const { deadLettered, dropped, effective } = queue;
+  const { deadLettered, dropped, effective, delays } = queue;
   return {
     name,
     ...settings,
@@ -19,7 +19,8 @@ export function queueInfo(queue: Queue): QueueInfo {
     ready,
     unsettled,
     consumers: consumers.count,
-    bytes,
+    delayed: delays?.count ?? 0,
+    bytes: bytes + (delays?.bytes ?? 0),
     published,
     delivered,
     redelivered,

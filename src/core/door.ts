@@ -137,7 +137,7 @@ export interface Producer {
   /** Resolve an exchange and key. Keep the result per (exchange, key). Throws `not-found`, `invalid-argument`. */
   address(exchange: string, key: RoutingKey): Address;
   /**
-   * Publish one message: synchronous; the bytes are copied before it returns. Fill format, flags, priority, expiresAtMs,
+   * Publish one message: synchronous; the bytes are copied before it returns. Fill format, flags, priority, expiresAtMs, deliverAtMs,
    * bytes, head and body offsets; the rest is the core's. Answers false when the publisher should pause until `onDrain`
    * (this message was taken all the same). Throws `not-found` when the exchange was deleted, `message-too-large`,
    * `publishing-blocked` (an alarm is on and nothing more may be taken).
@@ -158,6 +158,8 @@ export interface Producer {
   /** Where the last message that was routed to a topic went (the last topic, if there were several); -1 before the first. */
   readonly lastPartition: number;
   readonly lastOffset: number;
+  /** Handles of the delayed message published last, one for each queue it waits in. To be asked right after `publish`. */
+  readonly lastDelayed: readonly string[];
   close(): void;
 }
 
@@ -321,6 +323,8 @@ export interface QueueInfo extends QueueSettings {
   problems: readonly string[];
   /** Deliverable messages. */
   ready: number;
+  /** Messages whose time has not come. */
+  delayed: number;
   /** Handed out and not settled. */
   unsettled: number;
   consumers: number;

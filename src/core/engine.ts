@@ -7,7 +7,7 @@ import { Background } from './background.ts';
 import { Bodies } from './bodies.ts';
 import type { Clock } from './clock.ts';
 import type { Confirms } from './confirms.ts';
-import { Deadlines } from './deadlines.ts';
+import { Deadlines, type Timed } from './deadlines.ts';
 import { CoreError } from './errors.ts';
 import { Fifo } from './fifo.ts';
 import type { Journal, JournalHandlers } from './journal/journal.ts';
@@ -16,7 +16,6 @@ import type { Format, Message } from './message.ts';
 import { Message as MessageView } from './message.ts';
 import type { Producer } from './producer.ts';
 import type { EntryLog } from './queue/entry-log.ts';
-import type { Queue } from './queue/queue.ts';
 import { WindowBuffers, windowBytes } from './queue/read-ahead.ts';
 import { Settlements } from './queue/settlements.ts';
 import type { UnusedTimer } from './queue/unused.ts';
@@ -77,8 +76,8 @@ export class Engine implements JournalHandlers {
   closed = false;
   onFailure: ((error: Error) => void) | undefined;
 
-  /** When queues have something that expires. */
-  readonly deadlines: Deadlines<Queue>;
+  /** When queues have something that expires, or is due. */
+  readonly deadlines: Deadlines<Timed & Dispatched>;
   /** When queues may have been unused for too long: monotonic, a wall clock that jumps must not delete a queue. */
   readonly unused: Deadlines<UnusedTimer>;
   readonly openTransactions: OpenTransactions;
@@ -104,7 +103,7 @@ export class Engine implements JournalHandlers {
     this.log = log;
     this.bodies = new Bodies(limits);
     this.background = new Background(clock, limits.sliceMs);
-    this.deadlines = new Deadlines(clock, (queue) => this.wake(queue));
+    this.deadlines = new Deadlines(clock, (item) => this.wake(item));
     this.openTransactions = new OpenTransactions(limits);
     this.unused = new Deadlines(
       clock,

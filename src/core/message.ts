@@ -61,10 +61,13 @@ export class Message {
   priority = 0;
   /** Wall-clock milliseconds when the broker took it. */
   receivedAtMs = 0;
-  /** Wall-clock milliseconds when it came to the queue it is in: as it was taken, or given up by another queue. */
+  /** Wall-clock milliseconds when it came to the queue it is in: as it was taken, as its delay was over, or as another queue
+   *  gave it up. */
   enteredAtMs = 0;
   /** Wall-clock milliseconds at which it expires; 0 = never. */
   expiresAtMs = 0;
+  /** Wall-clock milliseconds before which no queue hands it out; 0 = at once. */
+  deliverAtMs = 0;
   /** Holds head and body. */
   bytes: Buffer = EMPTY;
   headStart = 0;

@@ -22,7 +22,7 @@ export function moveTo(to: Pick<Plan, 'logged' | 'transient'>, stored: Buffer, s
   const others = durable ? to.transient : [...to.logged, ...to.transient];
   if (others.length > 0) {
     const row = bodies.keepTransient(stored, others.length);
-    for (const log of entryLogs(others, view)) log.pushTransient(row, stored.length);
+    for (const log of entryLogs(others, view)) log.pushTransient(row, stored.length, 0);
   }
   if (logged.length === 0) source.takeOut(position, false);
   else log(entryLogs(logged, view), stored, source, position);
@@ -52,5 +52,5 @@ function log(targets: readonly EntryLog[], stored: Buffer, source: Queue, positi
   const batch = engine.wrote();
   const row = bodies.logged.add(segment, offset, stored.length, targets.length, 0);
   source.takeOut(position, true);
-  for (const target of targets) target.pushLogged(row, stored.length, batch);
+  for (const target of targets) target.pushLogged(row, stored.length, batch, 0);
 }

@@ -3,6 +3,7 @@
  * producers, and dropped with the route when the topology changes.
  */
 import type { Engine } from './engine.ts';
+import { CoreError } from './errors.ts';
 import type { Route } from './exchange/router.ts';
 import type { Message } from './message.ts';
 import type { EntryLog } from './queue/entry-log.ts';
@@ -27,6 +28,7 @@ export class Plan {
   readonly transientLanes: readonly EntryLog[];
   readonly lanes: readonly EntryLog[];
   readonly choosy: boolean;
+  readonly isDelayed: boolean;
   /** Queues that may refuse a message. */
   readonly guarded: readonly Queue[];
   readonly #route: Route<Queue, Topic, Tap>;
@@ -34,21 +36,40 @@ export class Plan {
   #set = 0;
   #setGeneration = -1;
 
-  constructor(route: Route<Queue, Topic, Tap>) {
+  #delayed: Plan | undefined;
+
+  /** @param isDelayed for messages that are to wait: taps do not see them, and a queue that is full now may have room then */
+  constructor(route: Route<Queue, Topic, Tap>, isDelayed = false) {
     this.#route = route;
     this.version = route.version;
+    this.isDelayed = isDelayed;
     this.queues = route.queues;
     this.topics = route.topics;
-    this.taps = route.taps;
+    this.taps = isDelayed ? [] : route.taps;
     this.logged = route.queues.filter((queue) => queue.logged);
     this.transient = route.queues.filter((queue) => !queue.logged);
     this.lanes = this.queues.map(laneOf);
     this.loggedLanes = this.logged.map(laneOf);
     this.transientLanes = this.transient.map(laneOf);
-    this.choosy = route.queues.some((queue) => queue.choosy);
-    this.guarded = route.queues.filter((queue) => queue.bound !== undefined && queue.rules.overflow !== 'drop-head');
+    this.choosy = isDelayed || route.queues.some((queue) => queue.choosy);
+    const mayRefuse = isDelayed ? [] : route.queues;
+    this.guarded = mayRefuse.filter((queue) => queue.bound !== undefined && queue.rules.overflow !== 'drop-head');
     const inlineMax = route.version < 0 ? INLINE_ALWAYS_MAX : INLINE_TARGETS_MAX;
     this.#namesTargets = !this.choosy && this.logged.length > inlineMax;
+  }
+
+  /** The plan of the same route for a message that is to wait. Throws `invalid-argument`: only queues can keep one. */
+  delayed(exchange: string, key: string): Plan {
+    const [topic] = this.topics;
+    if (topic !== undefined) {
+      const where = `exchange '${exchange}', key '${key}'`;
+      throw new CoreError(
+        'invalid-argument',
+        `a delayed message for topic '${topic.name}' (${where}): only queues delay`,
+      );
+    }
+    this.#delayed ??= new Plan(this.#route, true);
+    return this.#delayed;
   }
 
   /** No queue, topic or tap takes the message. */
@@ -85,9 +106,9 @@ export class Plan {
   }
 }
 
-/** Where a message comes into queues of which some are `choosy`. */
+/** Where a message comes into queues, when that depends on the message. */
 export function entryLogs(queues: readonly Queue[], message: Message): readonly EntryLog[] {
-  return queues.map((queue) => (queue.choosy ? queue.entryFor(message) : queue.base));
+  return queues.map((queue) => queue.entryFor(message));
 }
 
 function laneOf(queue: Queue): EntryLog {

@@ -25,7 +25,10 @@ import type { Exchange } from './exchange-entity.ts';
 import { hubOf } from './hub.ts';
 import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type RoutingKey } from './message.ts';
 import { entryLogs, type Plan, planOf } from './plan.ts';
+import { delayInfo } from './queue/delay-info.ts';
+import { checkDelay } from './queue/delays.ts';
 import type { EntryLog } from './queue/entry-log.ts';
+import type { Queue } from './queue/queue.ts';
 import { PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD } from './records.ts';
 import { GROUP_BYTES_MAX } from './stored-message.ts';
 import type { Tap } from './tap.ts';
@@ -46,6 +49,8 @@ export class Producer implements ProducerDoor {
   lastOffset = -1;
   /** Where the message being published goes, one of each topic. */
   readonly #partitions: Partition[] = [];
+  /** Queues in which the delayed message published last waits. */
+  #waitsIn: readonly Queue[] = [];
   #closed = false;
   /** Those that are open. */
   #transactions: Bag<Transaction>;
@@ -106,6 +111,7 @@ export class Producer implements ProducerDoor {
     const length = address.template.lengthOf(message);
     if (length > this.#lengthMax)
       throw new CoreError('message-too-large', `${length} bytes; ${this.#lengthMax} are allowed`);
+    if (message.deliverAtMs !== 0) checkDelay(message, this.#engine.now());
     if (message.groupEnd - message.groupStart > GROUP_BYTES_MAX)
       throw new CoreError('invalid-argument', `a group id has more than ${GROUP_BYTES_MAX} bytes`);
     return length;
@@ -117,8 +123,19 @@ export class Producer implements ProducerDoor {
     let { plan } = target;
     if (plan === undefined || plan.version !== this.#vhost.router.version) plan = this.#route(target, message);
     if ((message.flags & FLAG_RETAIN) !== 0) this.#checkRetain(target, message);
+    if (message.deliverAtMs !== 0 && message.deliverAtMs > this.#engine.now()) return this.#delayed(target, plan);
     if (plan.topics.length > 0) this.#choosePartitions(plan.topics, target, message, length);
     return plan;
+  }
+
+  /** The plan for a message that is to wait. */
+  #delayed({ exchange, key }: Target, plan: Plan): Plan {
+    this.#waitsIn = plan.queues;
+    return plan.delayed(exchange, key.text);
+  }
+
+  get lastDelayed(): readonly string[] {
+    return this.#waitsIn.map((queue) => queue.delays?.lastHandle ?? '');
   }
 
   /** Give a message to everybody in its plan, which was prepared right before. Answers the batch that makes it durable in queues
@@ -242,7 +259,8 @@ export class Producer implements ProducerDoor {
     if (refs === 0) return clearedIn;
     const row = bodies.addTransient(target.template, message, this.#engine.now(), refs);
     const lanes = plan.choosy ? entryLogs(queues, message) : plan.lanes;
-    for (let n = 0; n < lanes.length; n++) (lanes[n] as EntryLog).pushTransient(row, length);
+    const info = plan.isDelayed ? delayInfo(message, this.#engine.now()) : 0;
+    for (let n = 0; n < lanes.length; n++) (lanes[n] as EntryLog).pushTransient(row, length, info);
     return keep ? this.#retain(target, row, TRANSIENT_BODY) : clearedIn;
   }
 
@@ -272,6 +290,7 @@ export class Producer implements ProducerDoor {
     const { journal, bodies } = engine;
     const { transient } = plan;
     const logged = plan.choosy ? entryLogs(plan.logged, message) : plan.loggedLanes;
+    const info = plan.isDelayed ? delayInfo(message, engine.now()) : 0;
     const keepLogged = keep && target.resolved.logged;
     for (let n = 0; n < logged.length; n++) (logged[n] as EntryLog).beforeLogged();
     const set = plan.targetSet(engine);
@@ -296,13 +315,13 @@ export class Producer implements ProducerDoor {
     const batch = engine.wrote();
     const refs = logged.length + (keepLogged ? 1 : 0);
     const row = bodies.logged.add(segment, offset, length, refs, 0);
-    for (let n = 0; n < logged.length; n++) (logged[n] as EntryLog).pushLogged(row, length, batch);
+    for (let n = 0; n < logged.length; n++) (logged[n] as EntryLog).pushLogged(row, length, batch, info);
     // Entries that a restart forgets have a row of their own, so that counts in logged rows are those of logged entries.
     const others = transient.length + (keep && !keepLogged ? 1 : 0);
     if (others === 0) return keep ? this.#retain(target, row, 0, batch) : batch;
     const other = bodies.transient.add(segment, offset, length, others, 0);
     const lanes = plan.choosy ? entryLogs(transient, message) : plan.transientLanes;
-    for (let n = 0; n < lanes.length; n++) (lanes[n] as EntryLog).pushTransient(other, length);
+    for (let n = 0; n < lanes.length; n++) (lanes[n] as EntryLog).pushTransient(other, length, info);
     if (!keep) return batch;
     return keepLogged ? this.#retain(target, row, 0, batch) : this.#retain(target, other, TRANSIENT_BODY, batch);
   }

@@ -38,6 +38,8 @@ export const RECORD = {
   openLog: 32,
   /** from and to (log ids u32), then ranges as in RETURN: entries that went from one entry log to another, with new info. */
   transfer: 33,
+  /** log u32: it is there no more, nor is what was still in it. */
+  closeLog: 34,
   /** publishes u32, settled u32: the records of a transaction follow, in the same batch. Ignored by replay. */
   transaction: 42,
   /** See policy/stored.ts. */
@@ -158,8 +160,8 @@ export function readBinding(from: TlvReader): StoredBinding {
   return { sourceId, kind, targetId: from.u32(), pattern: from.pattern(), arguments: from.table() };
 }
 
-/** What an entry log is for. `level`: its value is the priority. */
-export const LOG_KINDS = ['level'] as const;
+/** What an entry log is for. `level`: its value is the priority; `delay`: when the span of time begins, in ms. */
+export const LOG_KINDS = ['level', 'delay'] as const;
 export type LogKind = (typeof LOG_KINDS)[number];
 
 /** An entry log beside the first one of its queue. */

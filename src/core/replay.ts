@@ -3,15 +3,25 @@ import { strict as assert } from 'node:assert';
 import { readU16, readU32 } from './bytes.ts';
 import type { Engine } from './engine.ts';
 import { HALF_RECORD_FIRST, HALF_RECORD_LAST } from './half/records.ts';
-import { RoutingKey } from './message.ts';
+import { Message, RoutingKey } from './message.ts';
 import { addStoredPolicy, removeStoredPolicy, setStoredLiveRules } from './policy/stored.ts';
+import { delayInfo } from './queue/delay-info.ts';
+import { DelaySlot } from './queue/delay-slot.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import { MOVE_HEAD_BYTES, PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBinding, unzigzag } from './records.ts';
 import { addStoredExchange, addStoredLog, addStoredQueue, bindStored } from './state.ts';
-import { readStoredKey } from './stored-message.ts';
+import { readStored, readStoredKey } from './stored-message.ts';
 import { TlvReader } from './tlv.ts';
 import { TOPIC_RECORD_FIRST, TOPIC_RECORD_LAST } from './topic/records.ts';
 import type { Topology } from './topology.ts';
+
+/** The delay of stored messages is looked at through this view. */
+const view = new Message();
+
+function storedDelayInfo(bytes: Buffer, at: number, end: number): number {
+  readStored(view, bytes, at, end);
+  return delayInfo(view, 0);
+}
 
 export class Replay {
   readonly #topology: Topology;
@@ -83,7 +93,10 @@ export class Replay {
     if (refs === 0) return;
     const length = end - at;
     const row = this.#engine.bodies.logged.add(segment, offset + (at - start), length, refs, 0);
-    for (let n = 0; n < targets.length; n++) (targets[n] as EntryLog).replayPush(row, length);
+    for (let n = 0; n < targets.length; n++) {
+      const target = targets[n] as EntryLog;
+      target.replayPush(row, length, target.kind === 'delay' ? storedDelayInfo(bytes, at, end) : 0);
+    }
     exchange?.retain(readStoredKey(bytes, at), { row, info: 0 });
   }
 
@@ -156,6 +169,11 @@ export class Replay {
       case RECORD.openLog:
         addStoredLog(topology, from);
         break;
+      case RECORD.closeLog: {
+        const log = topology.entryLog(from.u32());
+        if (log instanceof DelaySlot) topology.removeSlot(log);
+        return;
+      }
       case RECORD.queueDelete: {
         const queue = topology.queuesById.get(from.u32());
         if (queue !== undefined) topology.removeQueue(queue.vhost, queue);

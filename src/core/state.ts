@@ -293,11 +293,12 @@ export function addStoredQueue(topology: Topology, from: TlvReader, row?: number
 
 /** @param row its ring in the loaded pages; undefined makes a new one */
 export function addStoredLog(topology: Topology, from: TlvReader, row?: number): void {
-  const { id, queueId, value } = readLog(from);
+  const { id, queueId, kind, value } = readLog(from);
   const queue = topology.queuesById.get(queueId);
   if (queue === undefined) return;
   const ring = row === undefined ? undefined : topology.engine.bodies.loggedIndex.rings.open(row);
-  topology.addLane(queue, id, value, ring);
+  if (kind === 'level') topology.addLane(queue, id, value, ring);
+  else topology.addSlot(queue, id, value, ring);
 }
 
 export function bindStored(topology: Topology, from: TlvReader): void {

@@ -15,11 +15,12 @@ import { type Message, RoutingKey } from './message.ts';
 const FIXED_BYTES = 24;
 const EXT_EXPIRES_AT = 1;
 /** tag, length, f64 */
-const EXT_EXPIRES_AT_BYTES = 10;
+const EXT_TIME_BYTES = 10;
 const EXT_GROUP = 2;
 /** A value of more than 255 bytes is several entries of one tag, in order. */
 export const EXT_DEATHS = 3;
 const EXT_ENTERED_AT = 4;
+const EXT_DELIVER_AT = 5;
 /** tag, length */
 const EXT_ENTRY_BYTES = 2;
 /** What the length of an entry can say. */
@@ -117,21 +118,25 @@ export class Template {
 
 function extLength(message: Message): number {
   const group = message.groupEnd - message.groupStart;
-  return (message.expiresAtMs === 0 ? 0 : EXT_EXPIRES_AT_BYTES) + (group === 0 ? 0 : EXT_ENTRY_BYTES + group);
+  const times = (message.expiresAtMs === 0 ? 0 : EXT_TIME_BYTES) + (message.deliverAtMs === 0 ? 0 : EXT_TIME_BYTES);
+  return times + (group === 0 ? 0 : EXT_ENTRY_BYTES + group);
 }
 
 function writeExt(message: Message, into: Buffer, at: number): void {
-  if (message.expiresAtMs !== 0) {
-    into[at] = EXT_EXPIRES_AT;
-    into[at + 1] = 8;
-    into.writeDoubleLE(message.expiresAtMs, at + 2);
-    at += EXT_EXPIRES_AT_BYTES;
-  }
+  if (message.expiresAtMs !== 0) at = writeTime(into, at, EXT_EXPIRES_AT, message.expiresAtMs);
+  if (message.deliverAtMs !== 0) at = writeTime(into, at, EXT_DELIVER_AT, message.deliverAtMs);
   const { groupStart, groupEnd } = message;
   if (groupStart === groupEnd) return;
   into[at] = EXT_GROUP;
   into[at + 1] = groupEnd - groupStart;
   copyBytes(message.bytes, groupStart, groupEnd, into, at + EXT_ENTRY_BYTES);
+}
+
+function writeTime(into: Buffer, at: number, tag: number, ms: number): number {
+  into[at] = tag;
+  into[at + 1] = 8;
+  into.writeDoubleLE(ms, at + EXT_ENTRY_BYTES);
+  return at + EXT_TIME_BYTES;
 }
 
 /** Make `message` a view of the stored form `bytes[at, end)`. `id` is left to the caller. */
@@ -162,6 +167,7 @@ export function readStored(message: Message, bytes: Buffer, at: number, end: num
   message.extEnd = extEnd;
   message.enteredAtMs = message.receivedAtMs;
   message.expiresAtMs = 0;
+  message.deliverAtMs = 0;
   message.groupStart = 0;
   message.groupEnd = 0;
   if (next !== extEnd) readExt(message, bytes, next, extEnd);
@@ -179,12 +185,15 @@ function readExt(message: Message, bytes: Buffer, at: number, end: number): void
     const value = at + EXT_ENTRY_BYTES;
     if (bytes[at] === EXT_EXPIRES_AT) message.expiresAtMs = bytes.readDoubleLE(value);
     else if (bytes[at] === EXT_ENTERED_AT) message.enteredAtMs = bytes.readDoubleLE(value);
+    else if (bytes[at] === EXT_DELIVER_AT) message.deliverAtMs = bytes.readDoubleLE(value);
     else if (bytes[at] === EXT_GROUP) {
       message.groupStart = value;
       message.groupEnd = value + length;
     }
     at = value + length;
   }
+  // One that waits comes when it is due.
+  if (message.deliverAtMs > message.enteredAtMs) message.enteredAtMs = message.deliverAtMs;
 }
 
 /** The value of a tag of a stored message's `ext`; empty when it has none. */
@@ -198,6 +207,9 @@ export function extValue(message: Message, tag: number): Buffer {
   }
   return Buffer.concat(parts);
 }
+
+/** What a message loses when a queue hands it on: it neither expires by itself nor waits any more. */
+const REPLACED: ReadonlySet<number> = new Set([EXT_EXPIRES_AT, EXT_DELIVER_AT, EXT_ENTERED_AT, EXT_DEATHS]);
 
 /** What changes when a queue hands a message on. */
 export interface Rewrite {
@@ -246,10 +258,8 @@ function rewriteExt(message: Message, changes: Rewrite): Buffer {
     entries.push(extEntry(EXT_DEATHS, changes.deaths.subarray(from, from + EXT_VALUE_BYTES_MAX)));
   }
   for (let at = message.extStart; at < message.extEnd; ) {
-    const tag = message.bytes[at] as number;
     const next = at + EXT_ENTRY_BYTES + (message.bytes[at + 1] as number);
-    const replaced = tag === EXT_EXPIRES_AT || tag === EXT_ENTERED_AT || tag === EXT_DEATHS;
-    if (!replaced) entries.push(message.bytes.subarray(at, next));
+    if (!REPLACED.has(message.bytes[at] as number)) entries.push(message.bytes.subarray(at, next));
     at = next;
   }
   return Buffer.concat(entries);

@@ -9,6 +9,8 @@ import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
 import { Exchange } from './exchange-entity.ts';
 import { Halves } from './half/halves.ts';
+import { DelaySlot } from './queue/delay-slot.ts';
+import { Delays } from './queue/delays.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import { Lane } from './queue/lane.ts';
 import { Queue } from './queue/queue.ts';
@@ -144,10 +146,31 @@ export class Topology {
   addLane(queue: Queue, id: number, level: number, ring?: EntryRing): Lane {
     const lane = new Lane(queue, id, ring ?? this.#rings(queue.logged).create(), level);
     queue.lanes.add(lane);
-    this.#entryLogs.set(id, lane);
-    if (queue.logged) this.loggedLogs.add(lane);
-    this.used(id);
+    this.#addLog(lane);
     return lane;
+  }
+
+  /** Give a queue a slot for delayed messages. @param ring of a slot found in a checkpoint */
+  addSlot(queue: Queue, id: number, startMs: number, ring?: EntryRing): DelaySlot {
+    const delays = Delays.of(queue);
+    const slot = new DelaySlot(delays, queue, id, ring ?? this.#rings(queue.logged).create(), startMs);
+    delays.add(slot);
+    this.#addLog(slot);
+    return slot;
+  }
+
+  /** A slot goes; what is still in it goes too, in the background. */
+  removeSlot(slot: DelaySlot): void {
+    slot.queue.delays?.forget(slot);
+    this.#entryLogs.delete(slot.id);
+    if (slot.logged) this.loggedLogs.remove(slot);
+    void this.engine.background.run(this.engine.bodies.destroy(slot.ring));
+  }
+
+  #addLog(log: EntryLog): void {
+    this.#entryLogs.set(log.id, log);
+    if (log.logged) this.loggedLogs.add(log);
+    this.used(log.id);
   }
 
   /** The entry log of a number. */
@@ -167,8 +190,8 @@ export class Topology {
     this.queuesById.delete(queue.id);
     vhost.policies.live.delete(queue);
     if (queue.logged) this.loggedQueues.remove(queue);
-    for (const lane of queue.lanes.all) {
-      if (this.#entryLogs.delete(lane.id) && queue.logged) this.loggedLogs.remove(lane);
+    for (const log of queue.entryLogs()) {
+      if (this.#entryLogs.delete(log.id) && log.logged) this.loggedLogs.remove(log);
     }
     const gone = vhost.router.unbindAll(queue);
     vhost.router.changed();

@@ -13,6 +13,8 @@ import type { Pattern } from './message.ts';
 import type { RuleTable } from './policy/effective.ts';
 import { Policies, type Policy } from './policy/policies.ts';
 import { writeLiveRules, writePolicy } from './policy/stored.ts';
+import type { DelaySlot } from './queue/delay-slot.ts';
+import type { EntryLog } from './queue/entry-log.ts';
 import type { Lane } from './queue/lane.ts';
 import type { Queue } from './queue/queue.ts';
 import { RECORD, writeBinding, writeExchange, writeLog, writeQueue } from './records.ts';
@@ -104,11 +106,31 @@ export class Vhost {
   /** Give a queue the lane of one more priority level. */
   openLane(queue: Queue, level: number): Lane {
     const lane = this.topology.addLane(queue, this.topology.nextId(), level);
-    if (queue.logged) {
-      writeLog(record.reset(), lane);
-      this.#log(RECORD.openLog);
-    }
+    this.#opened(lane);
     return lane;
+  }
+
+  /** Give a queue a slot for delayed messages. */
+  openSlot(queue: Queue, startMs: number): DelaySlot {
+    const slot = this.topology.addSlot(queue, this.topology.nextId(), startMs);
+    this.#opened(slot);
+    return slot;
+  }
+
+  #opened(log: EntryLog): void {
+    if (!log.logged) return;
+    writeLog(record.reset(), log);
+    this.#log(RECORD.openLog);
+  }
+
+  /** A slot is needed no more; what is still in it goes too. */
+  closeSlot(slot: DelaySlot): void {
+    if (slot.logged) {
+      slot.logSettlements();
+      record.reset().u32(slot.id);
+      this.#log(RECORD.closeLog);
+    }
+    this.topology.removeSlot(slot);
   }
 
   /** Delete a queue with its messages; its consumers are told. */

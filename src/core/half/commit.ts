@@ -11,6 +11,7 @@ import type { BodyRef } from '../journal/journal.ts';
 import { exchangeName, FLAG_DURABLE, keyText, Message, RoutingKey } from '../message.ts';
 import { entryLogs, type Plan, planOf } from '../plan.ts';
 import type { Claim } from '../queue/bound.ts';
+import { delayInfo } from '../queue/delay-info.ts';
 import type { EntryLog } from '../queue/entry-log.ts';
 import type { Queue } from '../queue/queue.ts';
 import { enteredAt, readStored } from '../stored-message.ts';
@@ -35,6 +36,8 @@ interface Route {
   readonly logged: readonly Queue[];
   readonly transient: readonly Queue[];
   readonly partitions: readonly Partition[];
+  /** Queues that may refuse it. */
+  readonly guarded: readonly Queue[];
   /** Takes the place of the prepared form: a queue must know when the message came to it. */
   readonly copy: Buffer | undefined;
   /** For taps; they get it when the record is durable. */
@@ -70,7 +73,8 @@ function routeOf(half: Half, part: HalfPart, body: StoredBody): Route {
     throw new CoreError('not-found', `exchange '${name}' of ${half.name}; it can still be rolled back`);
   }
   const key = new RoutingKey(keyText(view), view.separator);
-  const plan = planFor(vhost, exchange, key);
+  const routed = planFor(vhost, exchange, key);
+  const plan = view.deliverAtMs > engine.now() ? routed.delayed(name, key.text) : routed;
   if (part.mandatory && plan.leadsNowhere) {
     throw new CoreError('unroutable', `'${key.text}' on exchange '${name}', of ${half.name}`);
   }
@@ -81,6 +85,7 @@ function routeOf(half: Half, part: HalfPart, body: StoredBody): Route {
   return {
     ...{ part, exchange, key, length },
     leadsNowhere: plan.leadsNowhere,
+    guarded: plan.guarded,
     logged: isDurable ? plan.logged : [],
     transient: isDurable ? plan.transient : plan.queues,
     partitions: plan.topics.map((topic) => topic.choose(view, name, key, length)),
@@ -103,11 +108,10 @@ function planFor(vhost: Vhost, exchange: Exchange, key: RoutingKey): Plan {
 /** All or none: a queue that refuses one message refuses the half. */
 function checkRoom(half: Half, routes: readonly Route[]): void {
   const claims = new Map<Queue, Claim>();
-  for (const { logged, transient, length } of routes) {
-    for (const queue of [...logged, ...transient]) {
-      if (queue.bound === undefined) continue;
+  for (const { guarded, length } of routes) {
+    for (const queue of guarded) {
       const before = claims.get(queue) ?? { messages: 0, bytes: 0 };
-      if (queue.bound.refuses(length, before)) {
+      if (queue.bound?.refuses(length, before)) {
         throw new CoreError('limit-exceeded', `queue '${queue.name}' has no room for all of ${half.name}`);
       }
       claims.set(queue, { messages: before.messages + 1, bytes: before.bytes + length });
@@ -140,7 +144,7 @@ function enter(half: Half, routes: readonly Route[], bodies: readonly StoredBody
   const batch = engine.wrote();
   for (const [n, route] of routes.entries()) {
     const { copy, partitions } = route;
-    const { logged, transient } = entries[n] as Entries;
+    const { logged, transient, info } = entries[n] as Entries;
     const { logged: table, transient: transientTable } = engine.bodies;
     const { row } = route.part;
     const length = copy?.length ?? route.length;
@@ -150,11 +154,11 @@ function enter(half: Half, routes: readonly Route[], bodies: readonly StoredBody
     const other = count === 0 ? 0 : transientTable.add(place.segment, place.offset, length, count, 0);
     for (const log of transient) {
       log.hold(batch);
-      log.pushTransient(other, length);
+      log.pushTransient(other, length, info);
     }
     const moved = copy === undefined ? undefined : { ...place, length };
     const kept = handOver(engine, row, moved, logged.length + partitions.length);
-    for (const log of logged) log.pushLogged(kept, length, batch);
+    for (const log of logged) log.pushLogged(kept, length, batch, info);
     for (const partition of partitions) partition.loggedBare(kept, length, nowMs, batch);
     offset += copy?.length ?? 0;
   }
@@ -166,18 +170,21 @@ function enter(half: Half, routes: readonly Route[], bodies: readonly StoredBody
 interface Entries {
   readonly logged: readonly EntryLog[];
   readonly transient: readonly EntryLog[];
+  readonly info: number;
 }
 
 function entriesOf(engine: Engine, { part, logged, transient }: Route, body: StoredBody): Entries {
   show(engine, part, body);
-  return { logged: entryLogs(logged, view), transient: entryLogs(transient, view) };
+  const info = delayInfo(view, engine.now());
+  return { logged: entryLogs(logged, view), transient: entryLogs(transient, view), info };
 }
 
-function storedRoute({ partitions, copy }: Route, { logged }: Entries): StoredRoute {
+function storedRoute({ partitions, copy }: Route, { logged, info }: Entries): StoredRoute {
   return {
     logIds: logged.map((log) => log.id),
     partitionIds: partitions.map((partition) => partition.id),
     copyBytes: copy?.length ?? 0,
+    info,
   };
 }
 
@@ -210,14 +217,14 @@ export function replayCommit(half: Half, from: TlvReader, length: number, segmen
   const timeMs = from.f64();
   const routes = readRoutes(from);
   let at = offset + length - routes.reduce((sum, { copyBytes }) => sum + copyBytes, 0);
-  for (const [n, { logIds, partitionIds, copyBytes }] of routes.entries()) {
+  for (const [n, { logIds, partitionIds, copyBytes, info }] of routes.entries()) {
     const { row } = half.state.parts[n] as HalfPart;
     const logs = logIds.flatMap((id) => topology.entryLog(id) ?? []);
     const partitions = partitionIds.flatMap((id) => topology.topics.partition(id) ?? []);
     const bytes = copyBytes === 0 ? engine.bodies.logged.length(row) : copyBytes;
     const copy = copyBytes === 0 ? undefined : { segment, offset: at, length: copyBytes };
     const kept = handOver(engine, row, copy, logs.length + partitions.length);
-    for (const log of logs) log.replayPush(kept, bytes);
+    for (const log of logs) log.replayPush(kept, bytes, info);
     for (const partition of partitions) partition.replayedBare(kept, bytes, timeMs);
     at += copyBytes;
   }

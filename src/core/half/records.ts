@@ -45,6 +45,8 @@ export interface StoredRoute {
   readonly partitionIds: readonly number[];
   /** Bytes of a copy in the record that took the place of the prepared form; 0 = none did. */
   readonly copyBytes: number;
+  /** Of its entries: when it is due, in delay slots (queue/delay-info.ts). */
+  readonly info: number;
 }
 
 /** Everything of a half but its messages, in PREPARE of a new one and in checkpoints. */
@@ -97,19 +99,19 @@ export function readParts(from: TlvReader): HalfPart[] {
 
 export function writeRoutes(out: TlvWriter, routes: readonly StoredRoute[]): void {
   out.varint(routes.length);
-  for (const { logIds, partitionIds, copyBytes } of routes) {
+  for (const { logIds, partitionIds, copyBytes, info } of routes) {
     out.varint(logIds.length);
     for (const id of logIds) out.u32(id);
     out.varint(partitionIds.length);
     for (const id of partitionIds) out.u32(id);
-    out.varint(copyBytes);
+    out.varint(copyBytes).varint(info);
   }
 }
 
 export function readRoutes(from: TlvReader): StoredRoute[] {
   const ids = (): number[] => Array.from({ length: from.varint() }, () => from.u32());
   return Array.from({ length: from.varint() }, () => {
-    return { logIds: ids(), partitionIds: ids(), copyBytes: from.varint() };
+    return { logIds: ids(), partitionIds: ids(), copyBytes: from.varint(), info: from.varint() };
   });
 }
 

@@ -52,14 +52,15 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
 
   // ---- In ---------------------------------------------------------------------------------------------------------
 
-  /** Append a message that is not logged. @param row in the transient table */
-  pushTransient(row: number, length: number): void {
-    this.came(this.ring.push(row, TRANSIENT_BODY), length);
+  /** Append a message that is not logged. @param row in the transient table @param info `delayInfo` of the message */
+  pushTransient(row: number, length: number, info: number): void {
+    this.came(this.ring.push(row, TRANSIENT_BODY | info), length);
   }
 
-  /** Append a logged message; it is there for others once `batch` is durable. `beforeLogged` was called before its record. */
-  pushLogged(row: number, length: number, batch: number): void {
-    const position = this.ring.push(row, 0);
+  /** Append a logged message; it is there for others once `batch` is durable. `beforeLogged` was called before its record.
+   *  @param info `delayInfo` of the message */
+  pushLogged(row: number, length: number, batch: number, info: number): void {
+    const position = this.ring.push(row, info);
     this.#loggedTail = position + 1;
     this.#await(batch, position);
     this.came(position, length);
@@ -165,14 +166,24 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
         continue;
       }
       if ((info & HELD) !== 0) ring.setInfo(position, info & ~HELD);
-      queue.replayCame(this.lengthOf(position));
+      this.replayCame(this.lengthOf(position));
       if ((info & GIVEN_UP_MASK) !== 0) queue.foundGivenUp = true;
     }
   }
 
-  replayPush(row: number, length: number): void {
-    this.ring.push(row, 0);
+  replayPush(row: number, length: number, info: number): void {
+    this.ring.push(row, info);
+    this.replayCame(length);
+  }
+
+  /** Replay put an entry in. */
+  protected replayCame(length: number): void {
     this.queue.replayCame(length);
+  }
+
+  /** Replay took an entry out. */
+  protected replayLeft(length: number): void {
+    this.queue.replayLeft(length);
   }
 
   /** The next message gets position `tail`. */
@@ -182,9 +193,9 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
 
   /** Positions from `first` up to, not including, `end` are done. */
   replaySettle(first: number, end: number): void {
-    const { ring, queue } = this;
+    const { ring } = this;
     for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
-      queue.replayLeft(this.takeOut(position, true));
+      this.replayLeft(this.takeOut(position, true));
     }
   }
 
@@ -202,8 +213,11 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
     const { ring } = this;
     for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
       const row = ring.body(position);
+      const length = this.lengthOf(position);
       ring.settle(position);
+      this.replayLeft(length);
       to.ring.push(row, info);
+      to.replayCame(length);
     }
   }
 

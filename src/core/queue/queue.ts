@@ -19,6 +19,7 @@ import type { Vhost } from '../vhost.ts';
 import { Bound, isBounded } from './bound.ts';
 import type { Consumers } from './consumers.ts';
 import { DeadLetters } from './dead-letters.ts';
+import { Delays } from './delays.ts';
 import { FAILURE, FAILURES_MASK, FAILURES_SHIFT, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
 import type { EntryLog } from './entry-log.ts';
 import { Expiry } from './expiry.ts';
@@ -52,6 +53,8 @@ export class Queue implements Rostered<Queue> {
   /** The lane of level 0: a plain queue has no other. */
   readonly base: Lane;
   readonly takers = new Takers();
+  /** Messages that wait for their time; undefined until there are some. */
+  delays: Delays | undefined;
   older: Queue | undefined;
   newer: Queue | undefined;
   /** Info of the entry taken last. */
@@ -149,12 +152,13 @@ export class Queue implements Rostered<Queue> {
 
   // ---- In ---------------------------------------------------------------------------------------------------------
 
-  /** The entry log of its own that a message comes into, by its priority. Only to be asked when the queue is `choosy`. */
+  /** The entry log of its own that a message comes into. Only to be asked when the queue is `choosy`, or the message delayed. */
   entryFor(message: Message): EntryLog {
+    if (message.deliverAtMs !== 0 && message.deliverAtMs > this.engine.now()) return Delays.of(this).slotFor(message);
     return this.laneOf(Math.min(message.priority, this.rules.maxPriority));
   }
 
-  /** Where a message comes in depends on the message. */
+  /** Where a message comes in depends on its priority. */
   get choosy(): boolean {
     return this.rules.maxPriority > 0;
   }
@@ -166,9 +170,14 @@ export class Queue implements Rostered<Queue> {
 
   /** A message has come into a lane as its last one. */
   came(lane: Lane, position: number, length: number): void {
+    this.published++;
+    this.arrived(lane, position, length);
+  }
+
+  /** A lane has one more as its last one, which was published now, or before and is due. */
+  arrived(lane: Lane, position: number, length: number): void {
     this.count++;
     this.bytes += length;
-    this.published++;
     this.bound?.came(lane.offset + position, length);
     this.#ready(lane);
   }
@@ -181,6 +190,12 @@ export class Queue implements Rostered<Queue> {
   #ready(lane: Lane): void {
     this.lanes.raise(lane);
     if (!this.awake && (this.takers.waiting || this.expires)) this.engine.wake(this);
+  }
+
+  /** All entry logs it has. */
+  *entryLogs(): IterableIterator<EntryLog> {
+    yield* this.lanes.all;
+    if (this.delays !== undefined) yield* this.delays.slots;
   }
 
   // ---- Out --------------------------------------------------------------------------------------------------------
@@ -425,7 +440,7 @@ export class Queue implements Rostered<Queue> {
 
   /** Replay is over. */
   recovered(): void {
-    for (const lane of this.lanes.all) lane.recovered();
+    for (const log of this.entryLogs()) log.recovered();
     this.#adopt(this.vhost.policies.effectiveFor(this));
     for (const problem of this.effective.problems)
       this.engine.log('warn', 'a rule of a queue has no effect', { queue: this.name, problem });
@@ -435,6 +450,7 @@ export class Queue implements Rostered<Queue> {
   resume(): void {
     this.used();
     this.#resumeGivenUp();
+    this.delays?.resume();
     // What is at its head is not known without looking: only where that matters is it worth it.
     if (this.#deadLetters !== undefined) this.expires = true;
     if ((this.expires || this.bound !== undefined) && this.count > 0) this.engine.wake(this);
@@ -453,11 +469,12 @@ export class Queue implements Rostered<Queue> {
 
   // ---- Emptying ---------------------------------------------------------------------------------------------------
 
-  /** Delete every message that is not handed out; answers their number. They are out of sight at once. */
+  /** Delete every message that is not handed out, delayed ones too; answers their number. They are out of sight at once. */
   purge(): { count: number; done: Promise<void> } {
-    const count = this.ready;
+    const { ready } = this;
+    const count = ready + (this.delays?.purge() ?? 0);
     const hidden = this.lanes.all.map((lane) => ({ lane, ...lane.hideAll() }));
-    this.purging += count;
+    this.purging += ready;
     this.bound?.emptied();
     return { count, done: this.engine.background.run(purgeEntries(this, hidden)) };
   }
@@ -467,6 +484,6 @@ export class Queue implements Rostered<Queue> {
     this.deleted = true;
     this.#unused?.end();
     this.#readAhead.drop();
-    for (const lane of this.lanes.all) void this.engine.background.run(this.engine.bodies.destroy(lane.ring));
+    for (const { ring } of this.entryLogs()) void this.engine.background.run(this.engine.bodies.destroy(ring));
   }
 }

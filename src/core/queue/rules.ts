@@ -11,7 +11,7 @@ const OVERFLOWS = ['drop-head', 'reject-publish', 'reject-publish-dlx'] as const
 const STRATEGIES = ['at-most-once', 'at-least-once'] as const;
 
 /** Ten years. */
-const TIME_MS_MAX = 10 * 365 * 24 * 3_600_000;
+export const TIME_MS_MAX = 10 * 365 * 24 * 3_600_000;
 /** The count of failures of a message ends at 255. */
 const DELIVERY_LIMIT_MAX = 254;
 /** 100 days. */

@@ -10,25 +10,23 @@ const ranges = new RangeLog();
 /**
  * Move entries, in the order given, with new info (whether they are logged does not change). What the queue counts is the
  * caller's business; so is telling it that there is something to hand out.
- * @param moved called with each entry's new position
+ * @returns the position of the first one in `to`; the others follow it
  */
-export function transfer(
-  from: EntryLog,
-  to: EntryLog,
-  entries: Iterable<{ readonly position: number; readonly info: number }>,
-  moved: (position: number) => void,
-): void {
+export function transfer(from: EntryLog, to: EntryLog, positions: readonly number[], info: number): number {
   const { logged } = from;
-  for (const { position, info } of entries) {
+  const first = to.ring.tail;
+  for (let n = 0; n < positions.length; n++) {
+    const position = positions[n] as number;
     const row = from.ring.body(position);
     const isLogged = logged && (from.ring.info(position) & TRANSIENT_BODY) === 0;
     if (!isLogged) flush(from, to);
     else if (ranges.empty) to.beforeLogged();
     if (isLogged) ranges.add(position, info);
     from.ring.settle(position);
-    moved(to.pushMoved(row, isLogged ? info : info | TRANSIENT_BODY));
+    to.pushMoved(row, isLogged ? info : info | TRANSIENT_BODY);
   }
   flush(from, to);
+  return first;
 }
 
 function flush(from: EntryLog, to: EntryLog): void {

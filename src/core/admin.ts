@@ -10,6 +10,8 @@ import type {
   Client as ClientDoor,
   ClientInfo,
   ConsumerInfo,
+  DelayedInfo,
+  DelayedPage,
   ExchangeInfo,
   ExchangeSettings,
   GroupInfo,
@@ -28,6 +30,7 @@ import { HalfAdmin } from './half/admin.ts';
 import type { Pattern } from './message.ts';
 import { checkName } from './names.ts';
 import { PolicyAdmin } from './policy/admin.ts';
+import { findDelayed, listDelayed } from './queue/delay-list.ts';
 import type { Queue } from './queue/queue.ts';
 import { checkRules } from './queue/rules.ts';
 import { RECORD } from './records.ts';
@@ -165,10 +168,10 @@ export class Admin implements AdminDoor {
     const queue = vhost.queueFor(name, options.owner as Client | undefined);
     if (options.ifUnused === true && queue.consumers.count > 0)
       throw new CoreError('in-use', `queue '${name}' has consumers`);
-    if (options.ifEmpty === true && queue.ready + queue.unsettled > 0) {
-      throw new CoreError('not-empty', `queue '${name}' holds ${queue.ready + queue.unsettled} messages`);
+    const count = queue.ready + (queue.delays?.count ?? 0);
+    if (options.ifEmpty === true && count + queue.unsettled > 0) {
+      throw new CoreError('not-empty', `queue '${name}' holds ${count + queue.unsettled} messages`);
     }
-    const count = queue.ready;
     vhost.deleteQueue(queue);
     // Also for a volatile one: an earlier queue of that name may have gone by itself, and that must not be undone now.
     await this.#engine.whenDurable();
@@ -182,6 +185,28 @@ export class Admin implements AdminDoor {
     this.#engine.flushSettlements();
     if (queue.logged) await this.#engine.whenDurable();
     return count;
+  }
+
+  async delayed(vhostName: string, name: string, { after, limit = 100 }: DelayedPage = {}): Promise<DelayedInfo[]> {
+    return listDelayed(this.#vhost(vhostName).queueFor(name, undefined), limit, after);
+  }
+
+  async cancelDelayed(vhostName: string, name: string, handle: string): Promise<void> {
+    const queue = this.#vhost(vhostName).queueFor(name, undefined);
+    const { slot, position } = findDelayed(queue, handle);
+    queue.delays?.cancel(slot, position);
+    this.#engine.flushSettlements();
+    await this.#engine.whenDurable();
+  }
+
+  async fireDelayed(vhostName: string, name: string, handle: string): Promise<void> {
+    const queue = this.#vhost(vhostName).queueFor(name, undefined);
+    findDelayed(queue, handle);
+    // Nobody sees a message that is not durable; meanwhile it may have gone another way.
+    await this.#engine.whenDurable();
+    const { slot, position } = findDelayed(queue, handle);
+    queue.delays?.release(slot, position);
+    await this.#engine.whenDurable();
   }
 
   queue(vhostName: string, name: string): QueueInfo | undefined {

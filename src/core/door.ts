@@ -359,6 +359,26 @@ export interface ConsumerInfo extends Identity {
   timeoutMs: number;
 }
 
+/** A message whose time has not come. */
+export interface DelayedInfo {
+  /** Names it, until it is due. */
+  handle: string;
+  dueMs: number;
+  priority: number;
+  /** As stored: body, properties and names. */
+  bytes: number;
+  /** It survives a restart. */
+  durable: boolean;
+}
+
+/** A page of a list of delayed messages. */
+export interface DelayedPage {
+  /** Begin behind the message of this handle, which may be gone. */
+  after?: string;
+  /** Default 100. */
+  limit?: number;
+}
+
 export interface ExchangeInfo extends ExchangeSettings {
   name: string;
   bindings: number;
@@ -427,6 +447,12 @@ export interface Admin {
   ): Promise<number>;
   /** Delete all ready messages; resolves to their number. */
   purgeQueue(vhost: string, name: string, owner?: Client): Promise<number>;
+  /** Delayed messages of a queue, in the order in which they are due. Throws `not-found`, `invalid-argument` (handle). */
+  delayed(vhost: string, queue: string, page?: DelayedPage): Promise<DelayedInfo[]>;
+  /** Delete a delayed message. Throws `invalid-argument` (no handle), `not-found` (no such message, or it was due). */
+  cancelDelayed(vhost: string, queue: string, handle: string): Promise<void>;
+  /** Let a delayed message be due now. Throws as `cancelDelayed`. */
+  fireDelayed(vhost: string, queue: string, handle: string): Promise<void>;
   queue(vhost: string, name: string): QueueInfo | undefined;
   queues(vhost: string): QueueInfo[];
   /** The consumers of a queue, those of the highest priority first. Throws `not-found`. */

@@ -161,7 +161,7 @@ export function readBinding(from: TlvReader): StoredBinding {
 }
 
 /** What an entry log is for. `level`: its value is the priority; `delay`: when the span of time begins, in ms. */
-export const LOG_KINDS = ['level', 'delay'] as const;
+const LOG_KINDS = ['level', 'delay'] as const;
 export type LogKind = (typeof LOG_KINDS)[number];
 
 /** An entry log beside the first one of its queue. */

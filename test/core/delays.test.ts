@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type Arguments, type CoreError, FLAG_DURABLE, FLAG_RETAIN, type Message } from '../../src/core/index.ts';
+import { type Arguments, FLAG_DURABLE, FLAG_RETAIN, type Message } from '../../src/core/index.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
 import {
   bodyOf,
@@ -81,6 +81,7 @@ for (const durable of [true, false]) {
     await pass(fixture.clock, YEAR_MS);
     t.same(bodies.at(-1), 'far');
     t.match(info(fixture), { ready: 0, delayed: 0, unsettled: 7, published: 7 });
+    await pass(fixture.clock, 3 * HOUR_MS);
     t.equal(fixture.internals.topology.queuesById.values().next().value?.delays?.slots.length, 0, 'no slot is left');
   });
 }
@@ -311,10 +312,92 @@ t.test('delayed messages: fan-out, taps, who gets none, and what is refused', as
   for (const [message, problem] of refusals) {
     t.throws(() => producer.publish(address, message, 0), { code: 'invalid-argument', message: problem });
   }
-  await clock.drive(
-    broker.admin
-      .createTopic('/', 'log', { partitions: 1 } as never)
-      .catch((error: CoreError) => t.comment(error.message)),
-  );
+  await clock.drive(broker.admin.createTopic('/', 'log', { partitions: 1 }));
+  await clock.drive(broker.admin.bind('/', 'amq.topic', { kind: 'topic', name: 'log' }, pattern('a.#'), {}));
+  t.throws(() => producer.publish(address, delayed(fixture, 'x', 1000), 0), {
+    code: 'invalid-argument',
+    message: /topic 'log' \(exchange 'amq.topic', key 'a.b'\): only queues delay/,
+  });
   t.match([info(fixture, 'one').delayed, info(fixture, 'two').delayed], [0, 0]);
+});
+
+t.test('handles: list in the order of due times, page by page; cancel, fire, and what is too late', async (t) => {
+  const clock = new SimClock();
+  const disk = newDisk(clock);
+  const fixture = await start({}, clock, disk);
+  const { admin } = fixture.broker;
+  await declare(fixture, 'q');
+  const hours = [5, 1, 30, 2, 1, 26, 9];
+  const handles = await publish(
+    fixture,
+    'q',
+    hours.map((hour, n) => delayed(fixture, `${n}`, hour * HOUR_MS, n === 2 ? 0 : FLAG_DURABLE)),
+  );
+  t.equal(new Set(handles).size, hours.length);
+  const all = await clock.drive(admin.delayed('/', 'q'));
+  t.same(
+    all.map(({ handle }) => handle),
+    [1, 4, 3, 0, 6, 5, 2].map((n) => handles[n]),
+  );
+  t.match(all.at(-1), { durable: false, priority: 0 });
+  t.ok(all.every(({ bytes, dueMs }) => bytes > 10 && dueMs > clock.now()));
+  const paged: string[] = [];
+  for (;;) {
+    const after = paged.at(-1);
+    const page = await clock.drive(admin.delayed('/', 'q', { limit: 2, ...(after === undefined ? {} : { after }) }));
+    if (page.length === 0) break;
+    paged.push(...page.map(({ handle }) => handle));
+  }
+  t.same(
+    paged,
+    all.map(({ handle }) => handle),
+  );
+
+  const [first = '', second = '', third = ''] = paged;
+  await clock.drive(admin.cancelDelayed('/', 'q', first));
+  const after = await clock.drive(admin.delayed('/', 'q', { after: first, limit: 1 }));
+  t.equal(after[0]?.handle, second, 'a page may begin behind one that is gone');
+  await clock.drive(admin.fireDelayed('/', 'q', third));
+  t.match(info(fixture), { ready: 1, delayed: 5 });
+  for (const handle of [first, third]) {
+    await t.rejects(admin.cancelDelayed('/', 'q', handle), {
+      code: 'not-found',
+      message: /it was due, or it was cancelled/,
+    });
+    await t.rejects(admin.fireDelayed('/', 'q', handle), { code: 'not-found' });
+  }
+  for (const handle of ['', 'x', '1-2', '1-2-3-4', 'a-b-\u00e9', 'zzzzzzzzzzzz-1-1']) {
+    await t.rejects(admin.cancelDelayed('/', 'q', handle), { code: 'invalid-argument', message: /is no handle/ });
+  }
+  await t.rejects(admin.delayed('/', 'q', { after: 'x' }), { code: 'invalid-argument' });
+  await t.rejects(admin.delayed('/', 'nowhere'), { code: 'not-found' });
+  const forged = second.replace(/^[^-]+/, (due) => (Number.parseInt(due, 36) + 1).toString(36));
+  await t.rejects(admin.cancelDelayed('/', 'q', forged), { code: 'not-found' });
+
+  disk.kill();
+  clock.clear();
+  const again = await start({}, clock, disk);
+  t.match(info(again), { ready: 1, delayed: 4 }, 'what was confirmed is durable');
+  await t.rejects(again.broker.admin.fireDelayed('/', 'q', third), { code: 'not-found' });
+  const { bodies } = collect(connect(again), 'q');
+  await clock.drive(again.broker.admin.fireDelayed('/', 'q', handles[5] as string));
+  await pass(clock, 100 * HOUR_MS);
+  t.same(bodies, ['3', '5', '4', '0', '6']);
+  await clock.drive(again.close());
+});
+
+t.test('a handle fired in the turn of its publish waits for the journal', async (t) => {
+  const clock = new SimClock();
+  const fixture = await start({}, clock, newDisk(clock));
+  await declare(fixture, 'q');
+  const { bodies } = collect(connect(fixture), 'q');
+  const producer = connect(fixture).producer({});
+  producer.publish(producer.address('', key('q')), delayed(fixture, 'a', HOUR_MS), 0);
+  const [handle = ''] = producer.lastDelayed;
+  const fired = fixture.broker.admin.fireDelayed('/', 'q', handle);
+  t.equal(info(fixture).ready, 0);
+  await clock.drive(fired);
+  await fixture.settle();
+  t.same(bodies, ['a']);
+  await clock.drive(fixture.close());
 });

@@ -33,8 +33,8 @@ const SETTLEMENT_BYTES = 96;
 const RECORD_BYTES = 64;
 /** A settled delivery that shares no range with another, and its share of its record's head. */
 const SETTLED_BYTES = 40;
-/** A queue among the targets of a message: its number, there and in a TARGETSET, and a GAP. */
-const TARGET_BYTES = 48;
+/** A queue among the targets of a message: its number, there and in a TARGETSET, a GAP, and a LOG_OPEN. */
+const TARGET_BYTES = 80;
 
 interface Publish {
   readonly address: Address;
@@ -277,8 +277,8 @@ export class Transaction implements TransactionDoor {
     }
     const now = engine.now();
     for (const { address, message, length, options, heldAtMs } of this.#publishes) {
-      // Its time to live begins now.
-      if (message.expiresAtMs !== 0) message.expiresAtMs += now - heldAtMs;
+      // Its time to live begins now, or when its delay is over.
+      if (message.expiresAtMs !== 0 && message.deliverAtMs === 0) message.expiresAtMs += now - heldAtMs;
       const plan = this.#producer.prepare(address, message, length);
       this.#producer.enter(address, message, length, plan);
       if (plan.leadsNowhere) this.#producer.unroutable(address, message, options);

@@ -17,8 +17,6 @@ export class Lane extends EntryLog {
   readonly level: number;
   /** Its positions in the queue begin here. */
   readonly offset: number;
-  /** Place among the lanes of the queue, the highest level first: written by `Lanes` alone. */
-  rank = 0;
   /** The next position that was never handed out is this one or a later one. */
   #cursor: number;
   /** Given back, if there are any. */

@@ -6,6 +6,11 @@ import type { EntryRing } from '../slab/entry-ring.ts';
 import { LANE_SPAN, Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
 
+const LEVELS = 256;
+const LEVEL_MAX = LEVELS - 1;
+/** Of a word, and so of the highest level in it. */
+const FIRST_BIT = 0x8000_0000;
+
 export class Lanes {
   readonly base: Lane;
   /** All of them, the highest level first. */
@@ -14,8 +19,8 @@ export class Lanes {
   #byLevel: (Lane | undefined)[] | undefined;
   /** Result of `next`: the position in the lane. */
   found = -1;
-  /** Lanes before this index have nothing to hand out. */
-  #top = 0;
+  /** One bit a level, the highest level first: set where there may be something to hand out. Kept if there are several lanes. */
+  #mayHave: Uint32Array | undefined;
 
   constructor(queue: Queue, id: number, ring: EntryRing) {
     this.base = new Lane(queue, id, ring, 0);
@@ -39,24 +44,37 @@ export class Lanes {
     this.#byLevel ??= [this.base];
     while (this.#byLevel.length <= lane.level) this.#byLevel.push(undefined);
     this.#byLevel[lane.level] = lane;
-    for (const [rank, one] of this.all.entries()) one.rank = rank;
-    this.#top = 0;
+    this.#mayHave ??= new Uint32Array(LEVELS / 32);
+    for (const one of this.all) this.raise(one);
   }
 
   /** The lane that has the next message, and where, in `found`; or undefined when none has one. */
   next(): Lane | undefined {
-    const { all } = this;
-    for (; this.#top < all.length; this.#top++) {
-      const lane = all[this.#top] as Lane;
-      this.found = lane.next();
-      if (this.found >= 0) return lane;
+    if (this.#mayHave === undefined) {
+      this.found = this.base.next();
+      return this.found < 0 ? undefined : this.base;
+    }
+    return this.#nextOf(this.#mayHave);
+  }
+
+  #nextOf(mayHave: Uint32Array): Lane | undefined {
+    for (let word = 0; word < mayHave.length; word++) {
+      for (let bits = mayHave[word] as number; bits !== 0; bits = mayHave[word] as number) {
+        const bit = Math.clz32(bits);
+        const lane = this.ofLevel(LEVEL_MAX - word * 32 - bit) as Lane;
+        this.found = lane.next();
+        if (this.found >= 0) return lane;
+        mayHave[word] = bits & ~(FIRST_BIT >>> bit);
+      }
     }
     return undefined;
   }
 
   /** A lane may have something to hand out. */
   raise(lane: Lane): void {
-    if (lane.rank < this.#top) this.#top = lane.rank;
+    if (this.#mayHave === undefined) return;
+    const at = LEVEL_MAX - lane.level;
+    this.#mayHave[at >>> 5] = (this.#mayHave[at >>> 5] as number) | (FIRST_BIT >>> (at & 31));
   }
 
   /** The lane that has the message to be dropped first, as the queue is too long: of the lowest level. */

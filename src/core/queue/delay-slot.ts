@@ -7,9 +7,9 @@ import { TRANSIENT_BODY } from '../bodies.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import { DUE_MASK, delayedLevel, SLOT_MS } from './delay-info.ts';
 import type { Delays } from './delays.ts';
-import { DueHeap } from './due-heap.ts';
 import { type After, DueSearch } from './due-search.ts';
 import { EntryLog } from './entry-log.ts';
+import { NearHeap } from './near-heap.ts';
 import type { Queue } from './queue.ts';
 
 /** A search finds so many; in a slot of many entries this share of them. */
@@ -20,7 +20,7 @@ export class DelaySlot extends EntryLog {
   readonly #delays: Delays;
   /** Bytes of its messages. */
   bytes = 0;
-  #near = new DueHeap();
+  #near = new NearHeap();
   /** Everything due before it (ms since the start) is in `#near`; -1: nothing is known. */
   #horizon = Number.POSITIVE_INFINITY;
   #search: DueSearch | undefined;

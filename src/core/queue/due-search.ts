@@ -5,7 +5,7 @@
  */
 import type { EntryRing } from '../slab/entry-ring.ts';
 import { DUE_MASK } from './delay-info.ts';
-import { DueHeap } from './due-heap.ts';
+import { NearHeap } from './near-heap.ts';
 
 /** Begin behind this entry. */
 export interface After {
@@ -19,7 +19,7 @@ export class DueSearch {
   readonly #after: After | undefined;
   #next = 0;
   /** Negatives: what would have to go first is the first. */
-  readonly #best = new DueHeap();
+  readonly #best = new NearHeap();
   #isCut = false;
 
   /** @param max entries to find */
@@ -64,7 +64,7 @@ export class DueSearch {
    * What was found, the earliest first; the search is over.
    * @returns horizon: everything that is due before it was found (Infinity: everything there is)
    */
-  end(): { found: DueHeap; horizon: number } {
+  end(): { found: NearHeap; horizon: number } {
     const found = this.#best;
     const horizon = this.#isCut ? -found.due : Number.POSITIVE_INFINITY;
     found.negate();

@@ -2,7 +2,7 @@
 
 const FIRST_PAIRS = 16;
 
-export class DueHeap {
+export class NearHeap {
   /** Milliseconds from the beginning of a slot. */
   #dues = new Int32Array(FIRST_PAIRS);
   #positions = new Float64Array(FIRST_PAIRS);

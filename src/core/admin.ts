@@ -31,6 +31,7 @@ import type { Pattern } from './message.ts';
 import { checkName } from './names.ts';
 import { PolicyAdmin } from './policy/admin.ts';
 import { findDelayed, listDelayed } from './queue/delay-list.ts';
+import { purge } from './queue/purge.ts';
 import type { Queue } from './queue/queue.ts';
 import { checkRules } from './queue/rules.ts';
 import { RECORD } from './records.ts';
@@ -168,7 +169,7 @@ export class Admin implements AdminDoor {
     const queue = vhost.queueFor(name, options.owner as Client | undefined);
     if (options.ifUnused === true && queue.consumers.count > 0)
       throw new CoreError('in-use', `queue '${name}' has consumers`);
-    const count = queue.ready + (queue.delays?.count ?? 0);
+    const count = queue.ready + queue.deferred + (queue.delays?.count ?? 0);
     if (options.ifEmpty === true && count + queue.unsettled > 0) {
       throw new CoreError('not-empty', `queue '${name}' holds ${count + queue.unsettled} messages`);
     }
@@ -180,7 +181,7 @@ export class Admin implements AdminDoor {
 
   async purgeQueue(vhostName: string, name: string, owner?: ClientDoor): Promise<number> {
     const queue = this.#vhost(vhostName).queueFor(name, owner as Client | undefined);
-    const { count, done } = queue.purge();
+    const { count, done } = purge(queue);
     await done;
     this.#engine.flushSettlements();
     if (queue.logged) await this.#engine.whenDurable();
@@ -216,6 +217,14 @@ export class Admin implements AdminDoor {
 
   queues(vhostName: string): QueueInfo[] {
     return [...this.#vhost(vhostName).queues.values()].map(queueInfo);
+  }
+
+  async releaseDeferred(vhostName: string, name: string): Promise<number> {
+    const queue = this.#vhost(vhostName).queueFor(name, undefined);
+    const count = queue.deferrals?.releaseAll() ?? 0;
+    this.#engine.flushSettlements();
+    if (queue.logged) await this.#engine.whenDurable();
+    return count;
   }
 
   consumers(vhostName: string, name: string): ConsumerInfo[] {

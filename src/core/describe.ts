@@ -7,7 +7,7 @@ import type { Binding, Vhost } from './vhost.ts';
 /** A queue as listings show it. */
 export function queueInfo(queue: Queue): QueueInfo {
   const { name, settings, ready, unsettled, bytes, published, delivered, redelivered, completed, consumers } = queue;
-  const { deadLettered, dropped, effective, delays } = queue;
+  const { deadLettered, dropped, deferred, effective, delays } = queue;
   return {
     name,
     ...settings,
@@ -18,6 +18,7 @@ export function queueInfo(queue: Queue): QueueInfo {
     problems: effective.problems,
     ready,
     unsettled,
+    deferred,
     consumers: consumers.count,
     delayed: delays?.count ?? 0,
     bytes: bytes + (delays?.bytes ?? 0),
@@ -54,7 +55,7 @@ export function vhostInfo(vhost: Vhost): VhostInfo {
   let messages = 0;
   let bytes = 0;
   for (const queue of vhost.queues.values()) {
-    messages += queue.ready + queue.unsettled;
+    messages += queue.ready + queue.unsettled + queue.deferred;
     bytes += queue.bytes;
   }
   return {

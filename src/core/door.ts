@@ -226,9 +226,13 @@ export interface Subscription {
   setCredit(n: number): void;
   /** Take deliveries again after a batch was left unfinished. */
   resume(): void;
-  /** Settle deliveries `first` to `last`, both included. Numbers already settled are skipped. Answers how many were
-   *  settled; throws `unknown-delivery` when `last` was never handed out. Credit is not given back: call `credit`. */
-  settle(first: number, last: number, op: SettleOp): number;
+  /**
+   * Settle deliveries `first` to `last`, both included. Numbers already settled are skipped. Answers how many were
+   * settled; throws `unknown-delivery` when `last` was never handed out. Credit is not given back: call `credit`.
+   * @param deliverAtMs for `requeue` and `modify`: wall-clock time before which they are not handed out again, at most ten
+   *   years ahead; 0 = as the queue's rule for retries says. Throws `invalid-argument`.
+   */
+  settle(first: number, last: number, op: SettleOp, deliverAtMs?: number): number;
   /** Call `done` once everything settled so far is durable (at once when nothing needs the disk). */
   afterDurable(done: () => void): void;
   /** Hand out what was published before this call, as far as the credit goes and also if it must come from disk or is
@@ -327,6 +331,8 @@ export interface QueueInfo extends QueueSettings {
   delayed: number;
   /** Handed out and not settled. */
   unsettled: number;
+  /** Came back, and wait to be handed out again. */
+  deferred: number;
   consumers: number;
   /** Body bytes of all its messages. */
   bytes: number;
@@ -455,6 +461,8 @@ export interface Admin {
   fireDelayed(vhost: string, queue: string, handle: string): Promise<void>;
   queue(vhost: string, name: string): QueueInfo | undefined;
   queues(vhost: string): QueueInfo[];
+  /** Hand out at once what waits to be tried again; resolves to its number. Throws `not-found`. */
+  releaseDeferred(vhost: string, queue: string): Promise<number>;
   /** The consumers of a queue, those of the highest priority first. Throws `not-found`. */
   consumers(vhost: string, queue: string): ConsumerInfo[];
 

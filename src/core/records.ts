@@ -40,6 +40,8 @@ export const RECORD = {
   transfer: 33,
   /** log u32: it is there no more, nor is what was still in it. */
   closeLog: 34,
+  /** log u32, count varint, then { position, due ms }, each as zigzag varint from the one before: entries that wait. */
+  defer: 52,
   /** publishes u32, settled u32: the records of a transaction follow, in the same batch. Ignored by replay. */
   transaction: 42,
   /** See policy/stored.ts. */

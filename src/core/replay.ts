@@ -5,6 +5,7 @@ import type { Engine } from './engine.ts';
 import { HALF_RECORD_FIRST, HALF_RECORD_LAST } from './half/records.ts';
 import { Message, RoutingKey } from './message.ts';
 import { addStoredPolicy, removeStoredPolicy, setStoredLiveRules } from './policy/stored.ts';
+import { readDeferred } from './queue/deferrals.ts';
 import { delayInfo } from './queue/delay-info.ts';
 import { DelaySlot } from './queue/delay-slot.ts';
 import type { EntryLog } from './queue/entry-log.ts';
@@ -57,6 +58,9 @@ export class Replay {
         break;
       case RECORD.return:
         this.#return(new TlvReader(bytes, start, end));
+        break;
+      case RECORD.defer:
+        readDeferred(new TlvReader(bytes, start, end), this.#topology);
         break;
       case RECORD.transfer:
         this.#transfer(new TlvReader(bytes, start, end));

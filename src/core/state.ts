@@ -17,6 +17,7 @@ import { HalvesMoment, loadHalfObject } from './half/state.ts';
 import { RoutingKey as Key } from './message.ts';
 import type { Policy } from './policy/policies.ts';
 import { addStoredPolicy, setStoredLiveRules, writeLiveRules, writePolicy } from './policy/stored.ts';
+import { readDeferred } from './queue/deferrals.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
 import {
@@ -54,6 +55,7 @@ const OBJECT = {
   entryLog: 6,
   policy: 16,
   liveRules: 17,
+  deferred: 24,
 } as const;
 
 /**
@@ -61,6 +63,7 @@ const OBJECT = {
  * hosts, policies, exchanges and topics are copied; of the others there may be millions. `end` must be run.
  */
 export class StateMoment {
+  readonly #topology: Topology;
   readonly #lastId: number;
   readonly #vhosts: readonly Vhost[];
   readonly #policies: (readonly [Vhost, Policy])[] = [];
@@ -73,6 +76,7 @@ export class StateMoment {
   readonly #retained: (readonly [Exchange, Moment<RetainedEntry<RetainedValue>>])[] = [];
 
   constructor(topology: Topology) {
+    this.#topology = topology;
     this.#lastId = topology.lastId;
     this.#vhosts = [...topology.vhosts.values()];
     this.#queues = topology.loggedQueues.moment();
@@ -111,6 +115,7 @@ export class StateMoment {
       out.u8(OBJECT.entryLog).u32(log.ring.row);
       yield writeLog(out, log);
     }
+    yield* this.#encodeDeferred(out);
     for (const bindings of this.#bindings) {
       // Those that do not survive are yielded too: passing a million of them takes its time.
       for (const binding of bindings)
@@ -126,6 +131,13 @@ export class StateMoment {
         if (queue.logged) writeLiveRules(out.u8(OBJECT.liveRules), queue, table);
         yield;
       }
+    }
+  }
+
+  /** As they are now, as the live rules. */
+  *#encodeDeferred(out: TlvWriter): Generator<void, void, undefined> {
+    for (const deferrals of [...this.#topology.deferring]) {
+      if (deferrals.logged) yield* deferrals.encode(out, () => out.u8(OBJECT.deferred));
     }
   }
 
@@ -256,6 +268,9 @@ function readObject(topology: Topology, from: TlvReader): void {
       break;
     case OBJECT.liveRules:
       setStoredLiveRules(topology, from);
+      break;
+    case OBJECT.deferred:
+      readDeferred(from, topology);
       break;
     case OBJECT.binding:
       bindStored(topology, from);

@@ -13,9 +13,9 @@ import type {
 import { CoreError, type ErrorCode } from './errors.ts';
 import type { Message } from './message.ts';
 import { Outstanding, type Settler } from './outstanding.ts';
-import { FAILURES_MAX, FAILURES_SHIFT, RETURNS_MAX } from './queue/entry-info.ts';
+import { failuresOf, RETURNS_MAX } from './queue/entry-info.ts';
 import type { Queue } from './queue/queue.ts';
-import { CONSUMER_TIMEOUT_MS_MAX } from './queue/rules.ts';
+import { CONSUMER_TIMEOUT_MS_MAX, TIME_MS_MAX } from './queue/rules.ts';
 import type { Seat } from './queue/turns.ts';
 
 /** Nothing is shown. */
@@ -50,6 +50,8 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
   #closed = false;
   #cancelled = false;
   readonly #outstanding = new Outstanding();
+  /** Of what is being settled. */
+  #deliverAtMs = 0;
   readonly #timeout: ConsumerTimeout | undefined;
   /** Called when nothing is unsettled. */
   #idle: (() => void) | undefined;
@@ -149,7 +151,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     const id = ++this.deliveryId;
     const { takenInfo } = source;
     this.redeliveries = takenInfo & RETURNS_MAX;
-    this.failures = (takenInfo >> FAILURES_SHIFT) & FAILURES_MAX;
+    this.failures = failuresOf(takenInfo);
     this.#client.delivered++;
     source.vhost.counters.delivered++;
     if (this.#presettled) {
@@ -203,11 +205,13 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     this.#wake();
   }
 
-  settle(first: number, last: number, op: SettleOp): number {
+  settle(first: number, last: number, op: SettleOp, deliverAtMs = 0): number {
     this.#checkKnown(last);
+    if (deliverAtMs !== 0) this.#checkTime(op, deliverAtMs);
     if (this.#closed) return 0;
     const outstanding = this.#outstanding;
     const before = outstanding.count;
+    this.#deliverAtMs = deliverAtMs;
     outstanding.settle(first, last, op, this);
     if (before >= this.#unsettledMax) this.#wake();
     if (outstanding.count === 0 && this.#idle !== undefined) this.#becameIdle();
@@ -225,6 +229,16 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
       throw new CoreError('unknown-delivery', `number ${id}; the newest delivery is ${this.deliveryId}`);
   }
 
+  #checkTime(op: SettleOp, deliverAtMs: number): void {
+    if (op !== 'requeue' && op !== 'modify') {
+      throw new CoreError('invalid-argument', `a time to be delivered at goes with requeue and modify, not with ${op}`);
+    }
+    const aheadMs = deliverAtMs - this.#source.engine.now();
+    if (!(deliverAtMs >= 0) || aheadMs > TIME_MS_MAX) {
+      throw new CoreError('invalid-argument', `${deliverAtMs} is no time within the next ${TIME_MS_MAX} ms`);
+    }
+  }
+
   /** What becomes of one delivery. */
   apply(position: number, op: SettleOp): void {
     const source = this.#source;
@@ -234,10 +248,10 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
         source.complete(position);
         break;
       case 'requeue':
-        source.giveBack(position, false);
+        source.giveBack(position, false, this.#deliverAtMs);
         break;
       case 'modify':
-        source.giveBack(position, true);
+        source.giveBack(position, true, this.#deliverAtMs);
         break;
       case 'discard':
         source.discard(position);
@@ -298,6 +312,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     this.#completeShown();
     this.#closed = true;
     this.#allowed = 0;
+    this.#deliverAtMs = 0;
     this.#timeout?.stop();
     this.#client.left(this);
     const source = this.#source;

@@ -9,6 +9,7 @@ import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
 import { Exchange } from './exchange-entity.ts';
 import { Halves } from './half/halves.ts';
+import type { Deferrals } from './queue/deferrals.ts';
 import { DelaySlot } from './queue/delay-slot.ts';
 import { Delays } from './queue/delays.ts';
 import type { EntryLog } from './queue/entry-log.ts';
@@ -49,6 +50,8 @@ export class Topology {
   readonly topics: Topics;
   readonly halves: Halves;
   readonly #settings = new SharedSettings();
+  /** Of queues in which messages wait to be handed out again. */
+  readonly deferring = new Set<Deferrals>();
   #lastId = 0;
 
   constructor(engine: Engine) {
@@ -176,6 +179,12 @@ export class Topology {
   /** The entry log of a number. */
   entryLog(id: number): EntryLog | undefined {
     return this.queuesById.get(id)?.base ?? this.#entryLogs.get(id);
+  }
+
+  /** The lane of a number, or undefined when that is none of a lane. */
+  lane(id: number): Lane | undefined {
+    const log = this.entryLog(id);
+    return log instanceof Lane ? log : undefined;
   }
 
   /** All entry logs of all queues. */

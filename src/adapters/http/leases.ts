@@ -105,10 +105,10 @@ export class Leases {
    * Settle some or all messages of a lease. Resolves, once that is durable, to how many were settled by this call.
    * Throws `unknown-delivery` for a number outside the lease; then nothing is settled.
    */
-  settle(lease: Lease, ranges: readonly Range[] | undefined, op: SettleOp): Promise<number> {
+  settle(lease: Lease, ranges: readonly Range[] | undefined, op: SettleOp, deliverAtMs: number): Promise<number> {
     const { subscription } = lease as Held;
     let settled = 0;
-    for (const [first, last] of checked(lease, ranges)) settled += subscription.settle(first, last, op);
+    for (const [first, last] of checked(lease, ranges)) settled += subscription.settle(first, last, op, deliverAtMs);
     const durable = new Promise<number>((resolve) => subscription.afterDurable(() => resolve(settled)));
     this.endIfSettled(lease);
     return durable;

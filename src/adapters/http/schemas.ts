@@ -65,6 +65,7 @@ export const QUEUE = {
     problems: texts,
     ready: count,
     unsettled: count,
+    deferred: count,
     consumers: count,
     bytes: count,
     published: count,

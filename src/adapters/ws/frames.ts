@@ -58,6 +58,9 @@ export interface SettleFrame {
   deliveries?: (number | [first: number, last: number])[];
   /** For `requeue`: it counts as a failure. */
   failed?: boolean;
+  /** For `requeue`: not to come again before so many milliseconds, or before this time. */
+  delay_ms?: number;
+  deliver_at_ms?: number;
 }
 export interface PublishFrame extends JsonPublish, JsonTarget {
   op: 'publish';
@@ -183,7 +186,14 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
   ['unsubscribe', frame({ sub: id }, ['sub'])],
   ['credit', frame({ sub: id, credit: { type: 'integer', minimum: 0, maximum: CREDIT_MAX } }, ['sub', 'credit'])],
   ['ack', settle()],
-  ['requeue', settle({ failed: { type: 'boolean' } })],
+  [
+    'requeue',
+    settle({
+      failed: { type: 'boolean' },
+      delay_ms: { type: 'integer', minimum: 0 },
+      deliver_at_ms: { type: 'integer', minimum: 0 },
+    }),
+  ],
   ['discard', settle()],
   [
     'publish',

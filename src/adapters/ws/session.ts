@@ -16,6 +16,7 @@ import {
   type Transaction,
 } from '../../core/index.ts';
 import type { Authenticator, Login } from '../auth.ts';
+import { deliverAt } from '../deliver-at.ts';
 import { checkText } from '../json-message.ts';
 import type { Log } from '../log.ts';
 import { TOPIC_EXCHANGE } from '../targets.ts';
@@ -311,7 +312,7 @@ export class JsonSession {
 
   #settle(frame: SettleFrame): void {
     const subscription = this.#queueSubscription(frame.sub);
-    const settled = subscription.settle(rangesOf(frame), opOf(frame));
+    const settled = subscription.settle(rangesOf(frame), opOf(frame), deliverAt(this.#context.clock, frame));
     const { id } = frame;
     if (id !== undefined) subscription.afterDurable(() => this.#send({ op: 'ok', id, settled }));
   }

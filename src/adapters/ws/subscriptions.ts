@@ -115,10 +115,10 @@ export class QueueSubscription implements JsonSubscription {
   }
 
   /** Settle ranges of deliveries; answers how many were settled. Throws `unknown-delivery`: then none are. */
-  settle(ranges: readonly DeliveryRange[], op: SettleOp): number {
+  settle(ranges: readonly DeliveryRange[], op: SettleOp, deliverAtMs: number): number {
     this.#check(ranges);
     let settled = 0;
-    for (const range of ranges) settled += this.#subscription.settle(...bounds(range), op);
+    for (const range of ranges) settled += this.#subscription.settle(...bounds(range), op, deliverAtMs);
     if (settled > 0) this.makeRoom();
     return settled;
   }

@@ -4,13 +4,25 @@
  * HELD: it is out of sight for a reason kept elsewhere, which a restart forgets.
  */
 export const RETURNS_MAX = 0xffff;
-export const FAILURES_SHIFT = 16;
-export const FAILURES_MAX = 0xff;
-export const FAILURE: number = 1 << FAILURES_SHIFT;
-export const FAILURES_MASK: number = FAILURES_MAX << FAILURES_SHIFT;
+const FAILURES_SHIFT = 16;
+const FAILURES_MAX = 0xff;
+const FAILURE: number = 1 << FAILURES_SHIFT;
+const FAILURES_MASK: number = FAILURES_MAX << FAILURES_SHIFT;
 export const GIVEN_UP_SHIFT = 25;
 export const GIVEN_UP_MASK: number = 7 << GIVEN_UP_SHIFT;
 export const HELD: number = 1 << 28;
+/** Delivery passes over the entry. */
+export const OUT_OF_SIGHT: number = GIVEN_UP_MASK | HELD;
+
+/** The info of an entry that came back once more. @param failed which counts as a failure */
+export function cameBack(info: number, failed: boolean): number {
+  const back = (info & RETURNS_MAX) === RETURNS_MAX ? info : info + 1;
+  return failed && (back & FAILURES_MASK) !== FAILURES_MASK ? back + FAILURE : back;
+}
+
+export function failuresOf(info: number): number {
+  return (info >> FAILURES_SHIFT) & FAILURES_MAX;
+}
 
 /** Why the message of an entry was given up: a code of `reasonOf`; 0 = it was not. */
 export function givenUpFor(info: number): number {

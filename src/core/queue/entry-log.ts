@@ -140,6 +140,11 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
     this.#collect().returned(position, info & ~HELD);
   }
 
+  /** Log that an entry waits until `dueMs`. */
+  logDeferred(position: number, dueMs: number): void {
+    if (this.logged && (this.ring.info(position) & TRANSIENT_BODY) === 0) this.#collect().deferred(position, dueMs);
+  }
+
   #collect(): Settlements {
     this.#settlements ??= this.queue.engine.settling(this);
     return this.#settlements;

@@ -5,7 +5,7 @@
  */
 
 import type { EntryRing } from '../slab/entry-ring.ts';
-import { GIVEN_UP_MASK, HELD } from './entry-info.ts';
+import { GIVEN_UP_MASK, OUT_OF_SIGHT } from './entry-info.ts';
 import { EntryLog } from './entry-log.ts';
 import { PositionHeap } from './position-heap.ts';
 import type { Queue } from './queue.ts';
@@ -21,8 +21,8 @@ export class Lane extends EntryLog {
   #cursor: number;
   /** Given back, if there are any. */
   #returned: PositionHeap | undefined;
-  /** Positions below this one may hold entries that were given up: delivery passes over them. */
-  #givenUpBelow = 0;
+  /** Positions below this one may hold entries that are out of sight: delivery passes over them. */
+  #mixedBelow = 0;
 
   constructor(queue: Queue, id: number, ring: EntryRing, level: number) {
     super(queue, id, ring, 'level', level);
@@ -46,7 +46,7 @@ export class Lane extends EntryLog {
     const limit = this.batches === undefined ? tail : this.batches.end(tail);
     if (this.#cursor >= limit) return -1;
     let position = this.ring.next(this.#cursor);
-    if (this.#cursor < this.#givenUpBelow) position = this.#nextKept(position);
+    if (this.#cursor < this.#mixedBelow) position = this.#nextKept(position);
     return position >= 0 && position < limit ? position : -1;
   }
 
@@ -56,10 +56,10 @@ export class Lane extends EntryLog {
     return this.#cursor >= this.ring.tail ? -1 : this.#nextKept(this.ring.next(this.#cursor));
   }
 
-  /** The first position from `position` on that was not given up: before a restart, or as it came. */
+  /** The first position from `position` on that is in sight. */
   #nextKept(position: number): number {
     const { ring } = this;
-    while (position >= 0 && (ring.info(position) & GIVEN_UP_MASK) !== 0) position = ring.next(position + 1);
+    while (position >= 0 && (ring.info(position) & OUT_OF_SIGHT) !== 0) position = ring.next(position + 1);
     this.#cursor = position < 0 ? ring.tail : position;
     return position;
   }
@@ -74,21 +74,23 @@ export class Lane extends EntryLog {
     if (this.#returned.size === 0) this.#returned = undefined;
   }
 
-  /** An entry that was handed out is back at its place. */
+  /** An entry that was handed out, or out of sight, is back at its place. */
   giveBack(position: number): void {
+    // Behind the cursor it is met in its turn.
+    if (position >= this.#cursor) return;
     this.#returned ??= new PositionHeap();
     this.#returned.push(position);
   }
 
-  /** Everything below `end` may be given up from now on. */
-  mayBeGivenUp(end: number): void {
-    this.#givenUpBelow = end;
+  /** Anything below `end` may be out of sight from now on. */
+  mayBeOutOfSight(end: number): void {
+    this.#mixedBelow = Math.max(this.#mixedBelow, end);
   }
 
   /** The entries that were given up before a restart. From now on delivery passes over them. */
   *givenUp(): IterableIterator<number> {
     const { ring } = this;
-    this.#givenUpBelow = ring.tail;
+    this.mayBeOutOfSight(ring.tail);
     for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
       if ((ring.info(position) & GIVEN_UP_MASK) !== 0) yield position;
     }
@@ -103,9 +105,9 @@ export class Lane extends EntryLog {
   unreadyBytes(): number {
     const { ring } = this;
     let bytes = 0;
-    const end = Math.max(this.#cursor, Math.min(this.#givenUpBelow, ring.tail));
+    const end = Math.max(this.#cursor, Math.min(this.#mixedBelow, ring.tail));
     for (let position = ring.next(0); position >= 0 && position < end; position = ring.next(position + 1)) {
-      const isReady = position >= this.#cursor && (ring.info(position) & GIVEN_UP_MASK) === 0;
+      const isReady = position >= this.#cursor && (ring.info(position) & OUT_OF_SIGHT) === 0;
       if (!isReady) bytes += this.lengthOf(position);
     }
     for (const position of this.#returnedInOrder()) bytes -= this.lengthOf(position);
@@ -117,7 +119,7 @@ export class Lane extends EntryLog {
     yield* this.#returnedInOrder();
     const { ring } = this;
     for (let position = ring.next(this.#cursor); position >= 0; position = ring.next(position + 1)) {
-      if ((ring.info(position) & (GIVEN_UP_MASK | HELD)) === 0) yield position;
+      if ((ring.info(position) & OUT_OF_SIGHT) === 0) yield position;
     }
   }
 
@@ -128,7 +130,7 @@ export class Lane extends EntryLog {
       if (this.#returned?.size === 0) this.#returned = undefined;
       return isReady;
     }
-    return this.ring.next(position) === position && (this.ring.info(position) & (GIVEN_UP_MASK | HELD)) === 0;
+    return this.ring.next(position) === position && (this.ring.info(position) & OUT_OF_SIGHT) === 0;
   }
 
   #returnedInOrder(): number[] {

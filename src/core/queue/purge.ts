@@ -3,15 +3,29 @@ import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
 
 /** Entries of a lane that are to go: some by name, and the range from `from` up to, not including, `to`. */
-export interface Purged {
+interface Purged {
   readonly lane: Lane;
   readonly returned: readonly number[];
   readonly from: number;
   readonly to: number;
 }
 
+/**
+ * Delete every message of a queue that is not handed out, also those that wait for their time; answers their number. They are
+ * out of sight at once, and gone when `done` resolves.
+ */
+export function purge(queue: Queue): { count: number; done: Promise<void> } {
+  for (const { lane, here } of queue.deferrals?.takeAll() ?? []) lane.giveBack(here);
+  const { ready } = queue;
+  const count = ready + (queue.delays?.purge() ?? 0);
+  const hidden = queue.lanes.all.map((lane) => ({ lane, ...lane.hideAll() }));
+  queue.purging += ready;
+  queue.bound?.emptied();
+  return { count, done: queue.engine.background.run(purgeEntries(queue, hidden)) };
+}
+
 /** Take entries out of a queue, in slices. */
-export function* purgeEntries(queue: Queue, purged: readonly Purged[]): Generator<void, void, undefined> {
+function* purgeEntries(queue: Queue, purged: readonly Purged[]): Generator<void, void, undefined> {
   let done = 0;
   const takeOut = (position: number): boolean => {
     queue.purging--;

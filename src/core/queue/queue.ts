@@ -19,13 +19,13 @@ import type { Vhost } from '../vhost.ts';
 import { Bound, isBounded } from './bound.ts';
 import type { Consumers } from './consumers.ts';
 import { DeadLetters } from './dead-letters.ts';
+import { type Deferrals, defer } from './deferrals.ts';
 import { Delays } from './delays.ts';
-import { FAILURE, FAILURES_MASK, FAILURES_SHIFT, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
+import { cameBack, failuresOf, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
 import type { EntryLog } from './entry-log.ts';
 import { Expiry } from './expiry.ts';
 import { LANE_SPAN, type Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';
-import { purgeEntries } from './purge.ts';
 import { ReadAhead } from './read-ahead.ts';
 import type { QueueRules } from './rules.ts';
 import { Takers } from './takers.ts';
@@ -85,6 +85,7 @@ export class Queue implements Rostered<Queue> {
   #deadLetters: DeadLetters | undefined;
   /** Replay met entries that were given up and may still be here. */
   foundGivenUp = false;
+  deferrals: Deferrals | undefined;
   readonly #expiry = new Expiry(this);
   bound: Bound | undefined;
   #unused: UnusedTimer | undefined;
@@ -108,7 +109,12 @@ export class Queue implements Rostered<Queue> {
 
   /** Messages that are deliverable, or will be once durable. */
   get ready(): number {
-    return this.count - this.unsettled - this.purging - this.givenUp;
+    return this.count - this.unsettled - this.purging - this.givenUp - this.deferred;
+  }
+
+  /** Messages that came back and wait for their time. */
+  get deferred(): number {
+    return this.deferrals?.count ?? 0;
   }
 
   /** Messages given up that are still here: on their way, or waiting for somebody to take them. */
@@ -203,8 +209,9 @@ export class Queue implements Rostered<Queue> {
   /** Hand out up to about `budget` messages. Answers true when there is more to do. */
   dispatch(budget: number): boolean {
     if (this.bound !== undefined && this.#deadLetters?.crowded !== true && this.bound.trim(budget)) return true;
-    const more = this.#handOut(budget);
-    if (this.takers.draining) this.#endDrains();
+    const isMoreDue = this.deferrals?.release(budget) === true;
+    const more = this.#handOut(budget) || isMoreDue;
+    if (this.takers.draining) this.takers.endDrains(this.next() < 0 ? this.lanes.firstPending - 1 : -1);
     return more;
   }
 
@@ -320,21 +327,29 @@ export class Queue implements Rostered<Queue> {
     this.giveUp(position, 'rejected');
   }
 
-  /** A delivery goes back to its place. @param failed counted as a failed attempt */
-  giveBack(position: number, failed: boolean): void {
+  /**
+   * A delivery goes back to its place.
+   * @param failed counted as a failed attempt
+   * @param deliverAtMs not to be handed out before; 0 = as the rules say
+   */
+  giveBack(position: number, failed: boolean, deliverAtMs = 0): void {
     const lane = this.laneAt(position);
     const here = position - lane.offset;
-    const old = lane.ring.info(here);
-    let info = (old & RETURNS_MAX) === RETURNS_MAX ? old : old + 1;
-    if (failed && (info & FAILURES_MASK) !== FAILURES_MASK) info += FAILURE;
+    const info = cameBack(lane.ring.info(here), failed);
     lane.ring.setInfo(here, info);
     this.unsettled--;
-    if (failed && (info & FAILURES_MASK) >> FAILURES_SHIFT > this.rules.deliveryLimit) {
+    if (failed && failuresOf(info) > this.rules.deliveryLimit) {
       this.giveUp(position, 'delivery_limit');
       return;
     }
-    lane.giveBack(here);
     lane.logInfo(here);
+    const mayWait = deliverAtMs !== 0 || this.rules.retry !== undefined;
+    if (!mayWait || !defer(lane, here, failed, deliverAtMs)) this.backInPlace(lane, here);
+  }
+
+  /** An entry of a lane is ready again. */
+  backInPlace(lane: Lane, here: number): void {
+    lane.giveBack(here);
     this.#expiry.changed();
     this.bound?.cameBack(lane.lengthOf(here));
     this.#ready(lane);
@@ -355,7 +370,7 @@ export class Queue implements Rostered<Queue> {
   /** Part with the message that came last: delivery passes over it. */
   giveUpLast(position: number, reason: DeathReason): void {
     const lane = this.laneAt(position);
-    lane.mayBeGivenUp(position - lane.offset + 1);
+    lane.mayBeOutOfSight(position - lane.offset + 1);
     this.giveUp(position, reason);
   }
 
@@ -420,10 +435,6 @@ export class Queue implements Rostered<Queue> {
     this.takers.endDrains(Number.POSITIVE_INFINITY);
   }
 
-  #endDrains(): void {
-    this.takers.endDrains(this.next() < 0 ? this.lanes.firstPending - 1 : -1);
-  }
-
   // ---- Replay -----------------------------------------------------------------------------------------------------
 
   /** Replay put a message in. */
@@ -450,6 +461,7 @@ export class Queue implements Rostered<Queue> {
   resume(): void {
     this.used();
     this.#resumeGivenUp();
+    this.deferrals?.resume();
     this.delays?.resume();
     // What is at its head is not known without looking: only where that matters is it worth it.
     if (this.#deadLetters !== undefined) this.expires = true;
@@ -467,22 +479,12 @@ export class Queue implements Rostered<Queue> {
     }
   }
 
-  // ---- Emptying ---------------------------------------------------------------------------------------------------
-
-  /** Delete every message that is not handed out, delayed ones too; answers their number. They are out of sight at once. */
-  purge(): { count: number; done: Promise<void> } {
-    const { ready } = this;
-    const count = ready + (this.delays?.purge() ?? 0);
-    const hidden = this.lanes.all.map((lane) => ({ lane, ...lane.hideAll() }));
-    this.purging += ready;
-    this.bound?.emptied();
-    return { count, done: this.engine.background.run(purgeEntries(this, hidden)) };
-  }
-
   /** The queue is gone for everybody: give its bodies and pages back, in slices. */
   destroy(): void {
     this.deleted = true;
     this.#unused?.end();
+    this.deferrals?.end();
+    this.deferrals = undefined;
     this.#readAhead.drop();
     for (const { ring } of this.entryLogs()) void this.engine.background.run(this.engine.bodies.destroy(ring));
   }

@@ -6,6 +6,7 @@
 import type { Arguments } from '../door.ts';
 import { CoreError } from '../errors.ts';
 import type { HubValue } from '../message.ts';
+import { RETRY_TYPES, type RetryRule } from './retry.ts';
 
 const OVERFLOWS = ['drop-head', 'reject-publish', 'reject-publish-dlx'] as const;
 const STRATEGIES = ['at-most-once', 'at-least-once'] as const;
@@ -46,15 +47,21 @@ export interface QueueRules {
   readonly singleActive: boolean;
   /** Milliseconds a delivery may be unsettled; 0 = what the limit for all queues says, Infinity = for ever. */
   readonly consumerTimeoutMs: number;
+  /** What comes back waits before it is handed out again. */
+  readonly retry: RetryRule | undefined;
 }
 
 /** Told what is wrong with an argument. */
 export type OnProblem = (text: string) => void;
 
-interface Draft extends Omit<{ -readonly [K in keyof QueueRules]: QueueRules[K] }, 'deadLetter'> {
+interface Draft extends Omit<{ -readonly [K in keyof QueueRules]: QueueRules[K] }, 'deadLetter' | 'retry'> {
   exchange: string | undefined;
   key: string | undefined;
   strategy: DeadLetterRule['strategy'];
+  retryType: (typeof RETRY_TYPES)[number];
+  retryMinMs: number;
+  /** 0 when not given. */
+  retryMaxMs: number;
 }
 
 /** Writes a value into the draft; answers what the value must be when it is something else. */
@@ -113,7 +120,7 @@ function text(field: 'exchange' | 'key', bytesMax: number): Rule {
   return { read, isLimit: false };
 }
 
-function choice<const F extends 'overflow' | 'strategy'>(field: F, choices: readonly Draft[F][]): Rule {
+function choice<const F extends 'overflow' | 'strategy' | 'retryType'>(field: F, choices: readonly Draft[F][]): Rule {
   const read: Read = (draft, value) => {
     const chosen = choices.find((one) => one === value);
     if (chosen === undefined) return `must be one of ${choices.join(', ')}`;
@@ -134,18 +141,15 @@ const ARGUMENTS: ReadonlyMap<string, Rule> = new Map([
   ['x-dead-letter-routing-key', text('key', 65_535)],
   ['x-dead-letter-strategy', choice('strategy', STRATEGIES)],
   ['x-delivery-limit', limit('deliveryLimit', -1, DELIVERY_LIMIT_MAX)],
+  ['x-delayed-retry-type', choice('retryType', RETRY_TYPES)],
+  ['x-delayed-retry-min', count('retryMinMs', 1, TIME_MS_MAX)],
+  ['x-delayed-retry-max', count('retryMaxMs', 1, TIME_MS_MAX)],
   ['x-single-active-consumer', flag('singleActive')],
   ['x-consumer-timeout', timeout('consumerTimeoutMs')],
 ]);
 
 /** Arguments that would change what becomes of messages, and do not yet: refused, not ignored. */
-const NOT_YET: ReadonlySet<string> = new Set([
-  'x-delayed-retry-type',
-  'x-delayed-retry-min',
-  'x-delayed-retry-max',
-  'x-max-age',
-  'x-stream-max-segment-size-bytes',
-]);
+const NOT_YET: ReadonlySet<string> = new Set(['x-max-age', 'x-stream-max-segment-size-bytes']);
 
 const NO_LIMITS = {
   messageTtlMs: Number.POSITIVE_INFINITY,
@@ -159,9 +163,21 @@ const NO_LIMITS = {
   consumerTimeoutMs: 0,
 } as const;
 
-const NO_DRAFT: Readonly<Draft> = { ...NO_LIMITS, exchange: undefined, key: undefined, strategy: 'at-most-once' };
+/** Where only one of them is given. */
+const RETRY_MIN_MS = 1_000;
+const RETRY_MAX_FACTOR = 10;
 
-export const NO_RULES: QueueRules = Object.freeze({ ...NO_LIMITS, deadLetter: undefined });
+const NO_DRAFT: Readonly<Draft> = {
+  ...NO_LIMITS,
+  exchange: undefined,
+  key: undefined,
+  strategy: 'at-most-once',
+  retryType: 'disabled',
+  retryMinMs: RETRY_MIN_MS,
+  retryMaxMs: 0,
+};
+
+export const NO_RULES: QueueRules = Object.freeze({ ...NO_LIMITS, deadLetter: undefined, retry: undefined });
 
 /** Whether an argument of this name is a rule. */
 export function isRule(argument: string): boolean {
@@ -192,17 +208,26 @@ export function readRules(args: Arguments, onProblem: OnProblem): QueueRules {
     const problem = ARGUMENTS.get(name)?.read(draft, args[name] as HubValue);
     if (problem !== undefined) onProblem(`${name} ${problem}`);
   }
-  const { exchange, key, strategy, ...others } = draft;
+  const { exchange, key, strategy, retryType, retryMinMs, retryMaxMs, ...others } = draft;
+  const retry = retryRule(draft, onProblem);
   if (exchange === undefined) {
     if (key !== undefined) onProblem('x-dead-letter-routing-key needs x-dead-letter-exchange');
-    return { ...others, deadLetter: undefined };
+    return { ...others, deadLetter: undefined, retry };
   }
   const bounded = Math.min(others.maxLength, others.maxLengthBytes) < Number.POSITIVE_INFINITY;
   if (strategy === 'at-least-once' && bounded && others.overflow !== 'reject-publish') {
     onProblem('x-dead-letter-strategy at-least-once with a maximum length needs x-overflow reject-publish');
-    return { ...others, deadLetter: { exchange, key, strategy: 'at-most-once' } };
+    return { ...others, deadLetter: { exchange, key, strategy: 'at-most-once' }, retry };
   }
-  return { ...others, deadLetter: { exchange, key, strategy } };
+  return { ...others, deadLetter: { exchange, key, strategy }, retry };
+}
+
+function retryRule({ retryType: type, retryMinMs: minMs, retryMaxMs }: Draft, onProblem: OnProblem) {
+  if (type === 'disabled') return undefined;
+  const maxMs = retryMaxMs === 0 ? Math.min(minMs * RETRY_MAX_FACTOR, TIME_MS_MAX) : retryMaxMs;
+  if (maxMs >= minMs) return { type, minMs, maxMs };
+  onProblem(`x-delayed-retry-max is ${maxMs}, less than x-delayed-retry-min, which is ${minMs}`);
+  return { type, minMs, maxMs: minMs };
 }
 
 /** Check the arguments of a queue to be declared. Throws `invalid-argument`. */

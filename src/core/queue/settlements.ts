@@ -2,6 +2,7 @@
 import type { Engine } from '../engine.ts';
 import { RECORD, zigzag } from '../records.ts';
 import { TlvWriter } from '../tlv.ts';
+import { writeDeferred } from './deferrals.ts';
 import { RangeLog } from './range-log.ts';
 
 const record = new TlvWriter();
@@ -9,6 +10,8 @@ const record = new TlvWriter();
 export class Settlements {
   readonly #done = new RangeLog();
   readonly #returned = new RangeLog();
+  /** Position and due time of entries that wait, by turns. */
+  #deferred: number[] | undefined;
 
   /** An entry is gone. */
   done(position: number): void {
@@ -20,9 +23,19 @@ export class Settlements {
     this.#returned.add(position, info);
   }
 
+  /** An entry stays, and waits until `dueMs`. */
+  deferred(position: number, dueMs: number): void {
+    this.#deferred ??= [];
+    this.#deferred.push(position, dueMs);
+  }
+
   /** Write what was collected to the journal, and forget it. @param logId the log it is about */
   write(engine: Engine, logId: number): void {
     if (!this.#returned.empty) writeRanges(engine, RECORD.return, [logId], this.#returned, true);
+    if (this.#deferred !== undefined) {
+      writeDeferred(record.reset(), logId, this.#deferred);
+      append(engine, RECORD.defer);
+    }
     if (!this.#done.empty) writeRanges(engine, RECORD.settle, [logId], this.#done, false);
     this.clear();
   }
@@ -30,6 +43,7 @@ export class Settlements {
   clear(): void {
     this.#done.clear();
     this.#returned.clear();
+    this.#deferred = undefined;
   }
 }
 
@@ -50,6 +64,11 @@ export function writeRanges(
     if (withInfo) record.varint(ranges.info(at));
     last = first + ranges.count(at);
   }
+  append(engine, type);
+}
+
+/** Put what `record` holds into the journal. */
+function append(engine: Engine, type: number): void {
   const { journal } = engine;
   const at = journal.append(type, record.length);
   record.copyTo(journal.bytes, at);

@@ -98,3 +98,28 @@ t.test('a delivery kept for too long ends the subscription, with the reason', as
   t.match((await ask('GET', '/queues/slow')).json, { ready: 1, unsettled: 0, consumers: 0 });
   await peer.close();
 });
+
+t.test(
+  'what is given back may wait: for a time that is said, or by the rule of the queue, until it is let go',
+  async (t) => {
+    await queue('waiting', { 'x-delayed-retry-type': 'failed', 'x-delayed-retry-min': 3_600_000 }, 'a', 'b', 'c', 'd');
+    const peer = await WsPeer.open(gateway.port);
+    await peer.ask({ op: 'subscribe', id: 's', queue: 'waiting', credit: 3 });
+    const requeue = { op: 'requeue', sub: 's' };
+    await peer.ask({ ...requeue, id: 1, delivery: 1, failed: true });
+    await peer.ask({ ...requeue, id: 2, delivery: 2, delay_ms: 3_600_000 });
+    await peer.ask({ ...requeue, id: 3, delivery: 3, deliver_at_ms: Date.now() + 3_600_000 });
+    t.match(await peer.ask({ ...requeue, id: 4, delivery: 4, deliver_at_ms: 9e15 }), { code: 'invalid-argument' });
+    t.match(await peer.ask({ ...requeue, id: 5, delivery: 4, delay_ms: -1 }), { code: 'invalid-argument' });
+    await peer.ask({ ...requeue, id: 6, delivery: 4, failed: true, delay_ms: 0 });
+    await peer.close();
+    t.match((await ask('GET', '/queues/waiting')).json, { ready: 1, deferred: 3 });
+    const { json } = await ask('POST', '/queues/waiting/lease');
+    t.match(json['messages'], [{ payload: 'd', failures: 1 }], 'at once, as it was said');
+    t.equal((await ask('POST', `/leases/${json['lease']}/ack?delay_ms=5`)).status, 400);
+    await ask('POST', `/leases/${json['lease']}/requeue?delay_ms=3600000`);
+    t.match((await ask('GET', '/queues/waiting')).json, { ready: 0, deferred: 4 });
+    t.same((await ask('POST', '/queues/waiting/deferred/release')).json, { messages: 4 });
+    t.match((await ask('GET', '/queues/waiting')).json, { ready: 4, deferred: 0 });
+  },
+);

@@ -22,6 +22,8 @@ t.test('arguments become rules; names that are no rules are left alone', async (
     'x-dead-letter-strategy': 'at-least-once',
     'x-delivery-limit': 5,
     'x-single-active-consumer': true,
+    'x-delayed-retry-type': 'all',
+    'x-delayed-retry-max': 5000,
     'x-consumer-timeout': 1000,
     'x-something': [1],
   };
@@ -38,6 +40,7 @@ t.test('arguments become rules; names that are no rules are left alone', async (
       deliveryLimit: 5,
       singleActive: true,
       consumerTimeoutMs: 1000,
+      retry: { type: 'all', minMs: 1000, maxMs: 5000 },
     },
   );
 });

@@ -1,6 +1,7 @@
 /** Leasing messages from a queue, and settling them. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CoreError, keyText, type Message, type SettleOp } from '../../../core/index.ts';
+import { deliverAt, type Wait } from '../../deliver-at.ts';
 import { messageJsonTail, topicOf } from '../../json-message.ts';
 import type { HttpContext } from '../context.ts';
 import type { Lease, LeaseRequest, Range } from '../leases.ts';
@@ -59,20 +60,26 @@ export function leaseRoutes(app: FastifyInstance, context: HttpContext): void {
 
 function settleRoutes(app: FastifyInstance, context: HttpContext): void {
   const schema = {
-    querystring: query({ deliveries: { type: 'string', maxLength: 8192 }, failed: { type: 'boolean' } }),
+    querystring: query({
+      deliveries: { type: 'string', maxLength: 8192 },
+      failed: { type: 'boolean' },
+      delay_ms: { type: 'integer', minimum: 0 },
+      deliver_at_ms: { type: 'integer', minimum: 0 },
+    }),
     response: { 200: object({ settled: { type: 'integer' }, remaining: { type: 'integer' } }) },
   };
   for (const [path, op] of SETTLES) {
-    app.post<{ Params: { id: string }; Querystring: { deliveries?: string; failed?: boolean } }>(
+    app.post<{ Params: { id: string }; Querystring: Wait & { deliveries?: string; failed?: boolean } }>(
       `/leases/:id/${path}`,
       { schema },
       (request) => {
         const { deliveries, failed } = request.query;
         const operation = settleOp(op, failed);
+        const deliverAtMs = deliverAt(context.options.clock, request.query);
         const ranges = deliveries === undefined ? undefined : parseRanges(deliveries);
         return withLease(context, request, async (lease) => {
           const { leases } = context.serving;
-          const settled = await leases.settle(lease, ranges, operation);
+          const settled = await leases.settle(lease, ranges, operation, deliverAtMs);
           return { settled, remaining: leases.remaining(lease) };
         });
       },

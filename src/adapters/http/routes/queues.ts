@@ -20,7 +20,7 @@ const QUEUE_BODY = {
   }),
   type: ['object', 'null'],
 };
-const DELETED = { 200: object({ messages: { type: 'integer' } }) };
+const COUNTED = { 200: object({ messages: { type: 'integer' } }) };
 
 export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
   type Named = { Params: { queue: string } };
@@ -72,7 +72,7 @@ export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
     {
       schema: {
         querystring: query({ if_unused: { type: 'boolean' }, if_empty: { type: 'boolean' } }),
-        response: DELETED,
+        response: COUNTED,
       },
     },
     async (request) => {
@@ -81,9 +81,17 @@ export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
       return { messages: await context.broker.admin.deleteQueue(vhost, request.params.queue, { ifUnused, ifEmpty }) };
     },
   );
+  app.post<Named>(
+    '/queues/:queue/deferred/release',
+    { schema: { querystring: query(), response: COUNTED } },
+    async (request) => {
+      const vhost = context.adminVhost(request);
+      return { messages: await context.broker.admin.releaseDeferred(vhost, request.params.queue) };
+    },
+  );
   app.delete<Named>(
     '/queues/:queue/messages',
-    { schema: { querystring: query(), response: DELETED } },
+    { schema: { querystring: query(), response: COUNTED } },
     async (request) => {
       const vhost = context.adminVhost(request);
       return { messages: await context.broker.admin.purgeQueue(vhost, request.params.queue) };

@@ -1,0 +1,13 @@
+/** When what a consumer gives back is to come again, as JSON protocols say it. */
+import type { Clock } from '../core/index.ts';
+
+/** Milliseconds from now, or a time. */
+export interface Wait {
+  delay_ms?: number;
+  deliver_at_ms?: number;
+}
+
+/** Wall-clock milliseconds; 0 when nothing is said. A delay counts where both are given. */
+export function deliverAt(clock: Clock, { delay_ms: delayMs, deliver_at_ms: atMs = 0 }: Wait): number {
+  return delayMs === undefined ? atMs : clock.now() + delayMs;
+}

@@ -83,7 +83,7 @@ async function topicRates(
   return inScratch(async (disk) => {
     const options = { disk, clock: new SystemClock(), limits: limitsWith(), log: () => {} };
     const { broker, close, internals } = await startBroker(options, await openJournal(options));
-    await broker.admin.createTopic('/', 't', { partitions });
+    await broker.admin.topics.create('/', 't', { partitions });
     const client = broker.client('/', { user: 'bench', clientId: 'client', protocol: 'bench', peer: '' }, {});
     const message = new Message();
     message.format = 1;
@@ -109,7 +109,7 @@ async function topicRates(
     running = false;
     await internals.engine.whenDurable();
     await internals.topology.topics.sealed();
-    const details = broker.admin.topic('/', 't')?.details ?? [];
+    const details = broker.admin.topics.get('/', 't')?.details ?? [];
     let read = 0;
     let left = 0;
     const reading = performance.now();

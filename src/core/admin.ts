@@ -14,12 +14,8 @@ import type {
   DelayedPage,
   ExchangeInfo,
   ExchangeSettings,
-  GroupInfo,
-  OffsetCommit,
   QueueInfo,
   QueueSettings,
-  TopicInfo,
-  TopicSettings,
   TransactionInfo,
   VhostInfo,
 } from './door.ts';
@@ -36,7 +32,7 @@ import type { Queue } from './queue/queue.ts';
 import { checkRules } from './queue/rules.ts';
 import { RECORD } from './records.ts';
 import { sameArguments, TlvWriter } from './tlv.ts';
-import { checkSameTopic, checkTopicSettings, topicInfo } from './topic/settings.ts';
+import { TopicAdmin } from './topic/admin.ts';
 import type { Topic } from './topic/topic.ts';
 import type { Topology } from './topology.ts';
 import { type Destination, survives, type Vhost } from './vhost.ts';
@@ -55,6 +51,7 @@ export class Admin implements AdminDoor {
   readonly #topology: Topology;
   readonly #clients: ReadonlyMap<number, Client>;
   readonly policies: PolicyAdmin;
+  readonly topics: TopicAdmin;
 
   constructor(topology: Topology, clients: ReadonlyMap<number, Client>) {
     this.#engine = topology.engine;
@@ -62,6 +59,7 @@ export class Admin implements AdminDoor {
     this.#clients = clients;
     this.halves = new HalfAdmin(topology);
     this.policies = new PolicyAdmin(topology);
+    this.topics = new TopicAdmin(topology);
   }
 
   // ---- Virtual hosts ----------------------------------------------------------------------------------------------
@@ -231,88 +229,6 @@ export class Admin implements AdminDoor {
     const queue = this.#vhost(vhostName).queues.get(name);
     if (queue === undefined) throw new CoreError('not-found', `queue '${name}' in virtual host '${vhostName}'`);
     return queue.consumers.all().map((consumer) => consumer.info());
-  }
-
-  // ---- Topics -----------------------------------------------------------------------------------------------------
-
-  async createTopic(vhostName: string, name: string, settings: TopicSettings): Promise<TopicInfo> {
-    const vhost = this.#vhost(vhostName);
-    let topic = vhost.topics.get(name);
-    if (topic !== undefined) {
-      checkSameTopic(topic, settings);
-    } else {
-      checkName(name, 'topic', this.#engine.limits);
-      if (vhost.queues.has(name)) throw new CoreError('already-exists', `'${name}' is a queue`);
-      checkTopicSettings(settings, this.#engine.limits);
-      const { topicsPerVhostMax } = this.#engine.limits;
-      if (vhost.topics.size >= topicsPerVhostMax) {
-        throw new CoreError('limit-exceeded', `${topicsPerVhostMax} topics in virtual host '${vhostName}'`);
-      }
-      topic = this.#topology.topics.declare(vhost, name, { ...settings });
-    }
-    const info = topicInfo(topic);
-    await this.#engine.whenDurable();
-    return info;
-  }
-
-  async alterTopic(vhostName: string, name: string, settings: TopicSettings): Promise<TopicInfo> {
-    const topic = this.#vhost(vhostName).topicOf(name);
-    checkTopicSettings(settings, this.#engine.limits, topic.partitions.length);
-    this.#topology.topics.alter(topic, { ...settings });
-    const info = topicInfo(topic);
-    await this.#engine.whenDurable();
-    return info;
-  }
-
-  async deleteTopic(vhostName: string, name: string): Promise<void> {
-    const vhost = this.#vhost(vhostName);
-    vhost.deleteTopic(vhost.topicOf(name));
-    await this.#engine.whenDurable();
-  }
-
-  async truncateTopic(vhostName: string, name: string, number: number, offset: number): Promise<number> {
-    const partition = this.#vhost(vhostName).topicOf(name).partition(number);
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset > partition.durableEnd) {
-      const { durableEnd } = partition;
-      throw new CoreError('offset-out-of-range', `${offset}; partition ${number} of '${name}' ends at ${durableEnd}`);
-    }
-    this.#topology.topics.moveStart(partition, offset);
-    const { start } = partition;
-    await this.#engine.whenDurable();
-    return start;
-  }
-
-  topic(vhostName: string, name: string): TopicInfo | undefined {
-    const topic = this.#vhost(vhostName).topics.get(name);
-    return topic === undefined ? undefined : topicInfo(topic);
-  }
-
-  topics(vhostName: string): TopicInfo[] {
-    return [...this.#vhost(vhostName).topics.values()].map(topicInfo);
-  }
-
-  group(vhostName: string, name: string): GroupInfo | undefined {
-    return this.#topology.topics.groups.get(this.#vhost(vhostName), name)?.info();
-  }
-
-  groups(vhostName: string): GroupInfo[] {
-    return this.#topology.topics.groups.all(this.#vhost(vhostName)).map((group) => group.info());
-  }
-
-  async setGroupOffsets(vhostName: string, name: string, offsets: readonly OffsetCommit[]): Promise<void> {
-    const vhost = this.#vhost(vhostName);
-    const group = this.#topology.topics.groups.open(vhost, name);
-    if (group.members.size > 0) throw new CoreError('in-use', `group '${name}' has ${group.members.size} members`);
-    group.commit(group.find(offsets), group.epoch);
-    await this.#engine.whenDurable();
-  }
-
-  async deleteGroup(vhostName: string, name: string): Promise<void> {
-    const { groups } = this.#topology.topics;
-    const group = groups.get(this.#vhost(vhostName), name);
-    if (group === undefined) throw new CoreError('not-found', `group '${name}' in virtual host '${vhostName}'`);
-    groups.delete(this.#engine, group);
-    await this.#engine.whenDurable();
   }
 
   // ---- Bindings ---------------------------------------------------------------------------------------------------

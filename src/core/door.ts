@@ -21,15 +21,12 @@ import type { Format, HubProperties, HubValue, Message, Pattern, RoutingKey } fr
 import type { PolicyAdmin } from './policy/door.ts';
 import type {
   GroupHandlers,
-  GroupInfo,
   GroupMember,
   GroupOptions,
-  OffsetCommit,
   Reader,
   ReaderHandlers,
   ReadFrom,
-  TopicInfo,
-  TopicSettings,
+  TopicAdmin,
 } from './topic/door.ts';
 
 import type { Transaction, TransactionInfo, TransactionOptions } from './transaction/door.ts';
@@ -432,6 +429,7 @@ export interface Admin {
   readonly halves: HalfAdmin;
   /** Policies and live settings of queues. */
   readonly policies: PolicyAdmin;
+  readonly topics: TopicAdmin;
 
   createVhost(name: string): Promise<void>;
   deleteVhost(name: string): Promise<void>;
@@ -465,24 +463,6 @@ export interface Admin {
   releaseDeferred(vhost: string, queue: string): Promise<number>;
   /** The consumers of a queue, those of the highest priority first. Throws `not-found`. */
   consumers(vhost: string, queue: string): ConsumerInfo[];
-
-  /** Same settings again: fine. Others: `already-exists`, as for the name of a queue; change them with `alterTopic`. */
-  createTopic(vhost: string, name: string, settings: TopicSettings): Promise<TopicInfo>;
-  /** Other settings. Throws `not-found`, `invalid-argument` (fewer partitions). */
-  alterTopic(vhost: string, name: string, settings: TopicSettings): Promise<TopicInfo>;
-  deleteTopic(vhost: string, name: string): Promise<void>;
-  /** Remove what is before `offset` from a partition; files go as soon as all in them is removed. Resolves to its new start.
-   *  Throws `not-found`, `invalid-argument`, `offset-out-of-range` (behind what is durable). */
-  truncateTopic(vhost: string, name: string, partition: number, offset: number): Promise<number>;
-  topic(vhost: string, name: string): TopicInfo | undefined;
-  topics(vhost: string): TopicInfo[];
-
-  group(vhost: string, name: string): GroupInfo | undefined;
-  groups(vhost: string): GroupInfo[];
-  /** Set offsets of a group without members; it is made when it is not there. Throws `in-use`, and as `GroupMember.commit`. */
-  setGroupOffsets(vhost: string, name: string, offsets: readonly OffsetCommit[]): Promise<void>;
-  /** Forget a group. Throws `not-found`, `in-use` (it has members). */
-  deleteGroup(vhost: string, name: string): Promise<void>;
 
   bind(
     vhost: string,

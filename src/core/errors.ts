@@ -26,6 +26,7 @@ export const ERRORS = {
   unroutable: { severity: 'reply', text: 'no queue or subscriber takes this routing key' },
   'unknown-delivery': { severity: 'channel', text: 'no unsettled delivery has this number' },
   'offset-out-of-range': { severity: 'channel', text: 'the partition has no such offset' },
+  'out-of-order': { severity: 'channel', text: 'sequence numbers before this one are missing' },
   fenced: { severity: 'channel', text: 'another one has taken this over' },
   'consumer-timeout': { severity: 'channel', text: 'a delivery was not settled in time' },
   'malformed-frame': { severity: 'connection', text: 'the bytes are not a frame of this protocol' },

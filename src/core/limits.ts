@@ -29,6 +29,8 @@ export const LIMITS = {
   partitionsPerTopicMax: [10_000, 'partitions of one topic'],
   readersPerConnectionMax: [10_000, 'topic readers of one connection'],
   groupsPerVhostMax: [100_000, 'consumer groups of one virtual host'],
+  originsPerVhostMax: [100_000, 'idempotent producers with a name of one virtual host'],
+  originsPerPartitionMax: [1_000, 'idempotent producers that one partition of a topic remembers'],
   groupMembersMax: [1_000, 'members of one consumer group'],
   groupReleaseMs: [45_000, 'milliseconds a member of a group may take to give a partition up before it is put out'],
   offsetMetadataBytesMax: [4096, 'bytes of the note that goes with a committed offset'],

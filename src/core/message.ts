@@ -47,6 +47,12 @@ export const FLAG_RETAINED = 4;
 /** A queue gave it up before: it has a death history. Set by the core. */
 export const FLAG_DIED = 8;
 
+/** An idempotent producer, as `Admin.openOrigin` has given it out. */
+export interface MessageOrigin {
+  readonly id: number;
+  readonly epoch: number;
+}
+
 /**
  * A view of one message: offsets into bytes it does not own. Publishers fill one and reuse it for every publish;
  * subscribers get one that is valid only until their callback returns: **copy what you keep**.
@@ -80,6 +86,11 @@ export class Message {
   groupEnd = 0;
   /** Partition the publisher wants on a topic; -1 = the broker chooses. */
   partition = -1;
+  /** Number the publisher gave it, to have it once however often it sends it: 0, 1, 2, ... for each `origin` and partition; -1 = none.
+   *  It needs `origin` and `partition`, and to be on its way to one topic. */
+  sequence = -1;
+  /** Which idempotent producer it is of. */
+  origin: MessageOrigin | undefined = undefined;
   /** Further facts of the core's, in `bytes`. Filled by the core on delivery, empty on publish. */
   extStart = 0;
   extEnd = 0;

@@ -34,6 +34,7 @@ import { GROUP_BYTES_MAX } from './stored-message.ts';
 import type { Tap } from './tap.ts';
 import { Target } from './target.ts';
 import type { Partition } from './topic/partition.ts';
+import { NEW } from './topic/sequences.ts';
 import type { Topic } from './topic/topic.ts';
 import { Transaction } from './transaction/transaction.ts';
 import type { Vhost } from './vhost.ts';
@@ -85,6 +86,11 @@ export class Producer implements ProducerDoor {
     const engine = this.#engine;
     if (engine.blockedBy !== undefined) engine.takeInAlarm(length);
     const plan = this.prepare(address, message, length);
+    if (message.sequence >= 0 && this.#isRepeated(plan, message)) {
+      // The first one may still be on its way to the disk.
+      if ((options & CONFIRM) !== 0) this.#confirms.askStaged(this.#vhost.topology.topics.stage, false);
+      return this.#mayGoOn();
+    }
     const refused = plan.guarded.length > 0 && plan.refuses(length);
     const batch = this.enter(address, message, length, refused ? plan.withRoomFor(length) : plan);
     if (plan.leadsNowhere) this.unroutable(address, message, options);
@@ -270,6 +276,28 @@ export class Producer implements ProducerDoor {
     // Setting the length of an array costs as much as all the rest of this.
     if (partitions.length > topics.length) partitions.length = topics.length;
     for (let n = 0; n < topics.length; n++) partitions[n] = (topics[n] as Topic).choose(message, exchange, key, length);
+  }
+
+  /**
+   * Whether a message with a sequence number was appended before; it counts as published, and `lastOffset` is the offset it got (-1:
+   * that is not remembered any more). Throws `out-of-order`, `fenced`, `invalid-argument`.
+   */
+  #isRepeated({ topics }: Plan, { origin, sequence, partition }: Message): boolean {
+    if (origin === undefined || partition < 0 || topics.length !== 1 || !Number.isSafeInteger(sequence)) {
+      throw new CoreError(
+        'invalid-argument',
+        'a sequence number needs its producer, a partition, and exactly one topic',
+      );
+    }
+    const { origins } = this.#vhost.topology.topics;
+    origins.check(origin);
+    const target = this.#partitions[0] as Partition;
+    const where = () => `partition ${partition} of topic '${target.topic.name}'`;
+    const offset = target.sequences.check(origin, sequence, where);
+    if (offset === NEW) return false;
+    this.lastPartition = partition;
+    this.lastOffset = Math.max(offset, -1);
+    return true;
   }
 
   /** Append to the partitions chosen. */

@@ -105,6 +105,7 @@ export class Topology {
     for (const topic of [...vhost.topics.values()]) this.topics.remove(topic);
     for (const exchange of [...vhost.router.exchanges()]) this.removeExchange(vhost, exchange);
     this.topics.groups.removeVhost(vhost);
+    this.topics.origins.removeVhost(vhost);
     this.halves.removeVhost(vhost);
     this.vhosts.delete(vhost.name);
     this.vhostsById.delete(vhost.id);

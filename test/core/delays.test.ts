@@ -312,7 +312,7 @@ t.test('delayed messages: fan-out, taps, who gets none, and what is refused', as
   for (const [message, problem] of refusals) {
     t.throws(() => producer.publish(address, message, 0), { code: 'invalid-argument', message: problem });
   }
-  await clock.drive(broker.admin.createTopic('/', 'log', { partitions: 1 }));
+  await clock.drive(broker.admin.topics.create('/', 'log', { partitions: 1 }));
   await clock.drive(broker.admin.bind('/', 'amq.topic', { kind: 'topic', name: 'log' }, pattern('a.#'), {}));
   t.throws(() => producer.publish(address, delayed(fixture, 'x', 1000), 0), {
     code: 'invalid-argument',

@@ -283,7 +283,7 @@ t.test('an empty commit is done', async (t) => {
 
 t.test('a topic and a queue in one transaction', async (t) => {
   const s = await scene(['a']);
-  await s.f.clock.drive(s.f.broker.admin.createTopic('/', 'events', { partitions: 1 }));
+  await s.f.clock.drive(s.f.broker.admin.topics.create('/', 'events', { partitions: 1 }));
   s.publish('a', 'one');
   s.publish('events', 'two');
   await commit(s);

@@ -18,6 +18,7 @@ export const HTTP_STATUS = {
   unroutable: 404,
   'unknown-delivery': 404,
   'offset-out-of-range': 416,
+  'out-of-order': 409,
   fenced: 409,
   'consumer-timeout': 408,
   'malformed-frame': 400,

@@ -30,6 +30,7 @@ export const CLOSE_CODE = {
   unroutable: CLOSE.policy,
   'unknown-delivery': CLOSE.policy,
   'offset-out-of-range': CLOSE.policy,
+  'out-of-order': CLOSE.policy,
   fenced: CLOSE.policy,
   'consumer-timeout': CLOSE.policy,
   'malformed-frame': CLOSE.badData,

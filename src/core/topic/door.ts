@@ -1,6 +1,6 @@
 /** The part of the door (door.ts) that topics, their readers and consumer groups are behind. The same rules hold. */
 import type { ErrorCode } from '../errors.ts';
-import type { Message } from '../message.ts';
+import type { Message, MessageOrigin } from '../message.ts';
 
 // ---- Reading ----------------------------------------------------------------------------------------------------
 
@@ -125,6 +125,14 @@ export interface TopicInfo extends TopicSettings {
   published: number;
 }
 
+/** An idempotent producer with a name. */
+export interface OriginInfo {
+  name: string;
+  id: number;
+  /** How often it was opened again. */
+  epoch: number;
+}
+
 export interface GroupOffsetInfo extends TopicPartition {
   /** Unset: nothing was committed. */
   offset?: number;
@@ -143,4 +151,34 @@ export interface GroupInfo {
   /** Ids. */
   members: string[];
   offsets: GroupOffsetInfo[];
+}
+
+/** Promises resolve when the effect is durable. */
+export interface TopicAdmin {
+  /** Same settings again: fine. Others: `already-exists`, as for the name of a queue; change them with `alter`. */
+  create(vhost: string, name: string, settings: TopicSettings): Promise<TopicInfo>;
+  /** Other settings. Throws `not-found`, `invalid-argument` (fewer partitions). */
+  alter(vhost: string, name: string, settings: TopicSettings): Promise<TopicInfo>;
+  delete(vhost: string, name: string): Promise<void>;
+  /** Remove what is before `offset` from a partition; files go as soon as all in them is removed. Resolves to its new start.
+   *  Throws `not-found`, `invalid-argument`, `offset-out-of-range` (behind what is durable). */
+  truncate(vhost: string, name: string, partition: number, offset: number): Promise<number>;
+  get(vhost: string, name: string): TopicInfo | undefined;
+  list(vhost: string): TopicInfo[];
+
+  group(vhost: string, name: string): GroupInfo | undefined;
+  groups(vhost: string): GroupInfo[];
+  /** Set offsets of a group without members; it is made when it is not there. Throws `in-use`, and as `GroupMember.commit`. */
+  setOffsets(vhost: string, name: string, offsets: readonly OffsetCommit[]): Promise<void>;
+  /** Forget a group. Throws `not-found`, `in-use` (it has members). */
+  deleteGroup(vhost: string, name: string): Promise<void>;
+
+  /** A number and an epoch for an idempotent producer (`Message.origin`). The same name has the same number and the next epoch,
+   *  and what is published with an older one is refused (`fenced`). Without a name, a number nobody else ever gets. Sequences
+   *  begin at 0 with each epoch. Throws `invalid-argument`, `limit-exceeded`. */
+  openOrigin(vhost: string, name?: string): Promise<MessageOrigin>;
+  /** Those with names. */
+  origins(vhost: string): OriginInfo[];
+  /** Forget a name. Throws `not-found`. */
+  deleteOrigin(vhost: string, name: string): Promise<void>;
 }

@@ -9,6 +9,7 @@ import type { AwaitsBatches, Dispatched, Engine } from '../engine.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Runs } from './runs.ts';
 import type { SealedFile } from './sealed-file.ts';
+import { Sequences, type StoredProgress } from './sequences.ts';
 import type { Topic } from './topic.ts';
 
 /** What reads a partition. */
@@ -44,6 +45,8 @@ export class Partition implements AwaitsBatches {
   sealedEnd = 0;
   appended = 0;
   deleted = false;
+  /** Made when first used: most partitions have no idempotent producer. */
+  #sequences: Sequences | undefined;
   readonly readers = new Set<PartitionReader>();
   /** Batches not yet durable that hold messages of ours, and the offset of the first one in each. */
   readonly #batches: number[] = [];
@@ -73,6 +76,17 @@ export class Partition implements AwaitsBatches {
   /** Bytes on disk: sealed ones and those in the journal. */
   get bytes(): number {
     return this.files.reduce((sum, file) => sum + file.bytes, this.runs.bytes);
+  }
+
+  /** What it knows of idempotent producers. */
+  get sequences(): Sequences {
+    this.#sequences ??= new Sequences(this.engine.limits.originsPerPartitionMax);
+    return this.#sequences;
+  }
+
+  /** The same as a checkpoint holds it. */
+  get progress(): StoredProgress[] {
+    return this.#sequences?.moment() ?? [];
   }
 
   // ---- In ---------------------------------------------------------------------------------------------------------
@@ -173,9 +187,10 @@ export class Partition implements AwaitsBatches {
   // ---- Replay -----------------------------------------------------------------------------------------------------
 
   /** Take the runs as a checkpoint held them. @param end the offset after the last one */
-  adopt(end: number): void {
+  adopt(end: number, progress: readonly StoredProgress[]): void {
     this.runs.adopt(end);
     this.end = end;
+    if (progress.length > 0) this.sequences.load(progress);
     for (const _ of this.dropSealed());
   }
 

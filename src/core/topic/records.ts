@@ -3,9 +3,11 @@ import type { TopicSettings } from '../door.ts';
 import type { HubValue } from '../message.ts';
 import type { TlvReader, TlvWriter } from '../tlv.ts';
 import type { SealedFile } from './sealed-file.ts';
+import type { StoredProgress } from './sequences.ts';
 
 export const TOPIC_RECORD = {
-  /** partition u32, count u16, 0 u16, time of the newest f64, frames: so many messages get the next offsets. */
+  /** partition u32, count u16, bits u16, time of the newest f64, [id u32, epoch u32, first sequence f64 of the idempotent producer,
+   *  if bit 0], frames: so many messages get the next offsets. */
   append: 64,
   /** id u32, virtual host u32, name text, settings table, count varint, ids of partitions u32. */
   declare: 65,
@@ -21,12 +23,16 @@ export const TOPIC_RECORD = {
   commit: 70,
   /** virtual host u32, group text. */
   groupDelete: 71,
+  /** virtual host u32, name text, id u32, epoch u32: an idempotent producer; without a name, only its number is taken. */
+  origin: 72,
+  /** virtual host u32, name text. */
+  originDelete: 73,
 } as const;
 
 export const TOPIC_RECORD_FIRST = 64;
 export const TOPIC_RECORD_LAST = 95;
 /** Kinds of objects in a checkpoint. */
-export const TOPIC_OBJECT = { topic: 32, group: 33 } as const;
+export const TOPIC_OBJECT = { topic: 32, group: 33, origin: 34 } as const;
 export const TOPIC_OBJECT_FIRST = 32;
 export const TOPIC_OBJECT_LAST = 47;
 
@@ -45,6 +51,7 @@ export interface StoredPartition {
   /** The offset after the last message of its runs. */
   end: number;
   files: readonly SealedFile[];
+  progress: readonly StoredProgress[];
 }
 
 export function writeTopic(out: TlvWriter, topic: StoredTopic): void {
@@ -82,13 +89,29 @@ export function readFile(from: TlvReader): SealedFile {
 export function writePartition(out: TlvWriter, partition: StoredPartition): void {
   out.u32(partition.row).f64(partition.start).f64(partition.end).varint(partition.files.length);
   for (const file of partition.files) writeFile(out, file);
+  out.varint(partition.progress.length);
+  for (const { id, epoch, stretches } of partition.progress) {
+    out.u32(id).u32(epoch).varint(stretches.length);
+    for (const { first, last, base } of stretches) out.f64(first).f64(last).f64(base);
+  }
 }
 
 export function readPartition(from: TlvReader): StoredPartition {
   const row = from.u32();
   const start = from.f64();
   const end = from.f64();
-  return { row, start, end, files: Array.from({ length: from.varint() }, () => readFile(from)) };
+  const files = Array.from({ length: from.varint() }, () => readFile(from));
+  const progress = Array.from({ length: from.varint() }, () => readProgress(from));
+  return { row, start, end, files, progress };
+}
+
+function readProgress(from: TlvReader): StoredProgress {
+  const id = from.u32();
+  const epoch = from.u32();
+  const stretches = Array.from({ length: from.varint() }, () => {
+    return { first: from.f64(), last: from.f64(), base: from.f64() };
+  });
+  return { id, epoch, stretches };
 }
 
 /** How far a group has come in a partition. Immutable. */
@@ -123,4 +146,20 @@ export function readOffsets(from: TlvReader): StoredGroup {
     return { partitionId: from.u32(), offset: from.f64(), metadata: from.text(), timeMs: from.f64() };
   });
   return { vhostId, name, epoch, offsets };
+}
+
+/** A named idempotent producer. Immutable. */
+export interface StoredOrigin {
+  readonly vhostId: number;
+  readonly name: string;
+  readonly id: number;
+  readonly epoch: number;
+}
+
+export function writeOrigin(out: TlvWriter, { vhostId, name, id, epoch }: StoredOrigin): void {
+  out.u32(vhostId).text(name).u32(id).u32(epoch);
+}
+
+export function readOrigin(from: TlvReader): StoredOrigin {
+  return { vhostId: from.u32(), name: from.text(), id: from.u32(), epoch: from.u32() };
 }

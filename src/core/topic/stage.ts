@@ -5,7 +5,7 @@
  */
 import { copyBytes, writeU32 } from '../bytes.ts';
 import type { Engine } from '../engine.ts';
-import type { Message } from '../message.ts';
+import type { Message, MessageOrigin } from '../message.ts';
 import type { Template } from '../stored-message.ts';
 import { FRAME_HEADER_BYTES } from './frames.ts';
 import type { Partition } from './partition.ts';
@@ -18,12 +18,17 @@ const STAGE_BYTES = 1024 * 1024;
 const SLOT_BYTES_MIN = 1024;
 /** A run is not made longer than this by waiting. */
 const RUN_BYTES_MAX = 64 * 1024;
-/** Before the frames of a run: see TOPIC_RECORD.append. */
+/** Before the frames of a run, and what comes besides with ORIGIN_BIT: see TOPIC_RECORD.append. */
 export const RUN_HEADER_BYTES = 16;
+export const ORIGIN_BYTES = 16;
+export const ORIGIN_BIT = 1;
 
 /** Messages of one partition that wait: frames in `bytes[start, at)` of the stage. */
 interface Slot {
   readonly partition: Partition;
+  /** They are all of one idempotent producer, or of none; `sequence` is that of the first. */
+  readonly origin: MessageOrigin | undefined;
+  readonly sequence: number;
   start: number;
   at: number;
   end: number;
@@ -55,9 +60,11 @@ export class Stage {
   append(partition: Partition, template: Template, message: Message, length: number): void {
     const framed = FRAME_HEADER_BYTES + length;
     const now = this.#engine.now();
+    const origin = message.sequence < 0 ? undefined : message.origin;
+    if (origin !== undefined) partition.sequences.note(origin, message.sequence, 1, partition.end);
     if (framed > RUN_BYTES_MAX) {
       this.flush();
-      const at = this.#record(partition, framed, 1, now);
+      const at = this.#record(partition, framed, 1, now, origin, message.sequence);
       const { bytes } = this.#engine.journal;
       writeU32(bytes, at, length);
       template.write(message, now, bytes, at + FRAME_HEADER_BYTES);
@@ -65,8 +72,13 @@ export class Stage {
       return;
     }
     let slot = this.#slot;
-    if (slot?.partition !== partition || slot.at + framed > slot.end || slot.count === RUN_MESSAGES_MAX) {
-      slot = this.#roomFor(partition, framed);
+    if (
+      slot?.partition !== partition ||
+      slot.origin !== origin ||
+      slot.at + framed > slot.end ||
+      slot.count === RUN_MESSAGES_MAX
+    ) {
+      slot = this.#roomFor(partition, framed, origin, message.sequence);
     }
     const bytes = this.#bytes as Buffer;
     writeU32(bytes, slot.at, length);
@@ -84,10 +96,10 @@ export class Stage {
     this.#engine.staging(this);
   }
 
-  #roomFor(partition: Partition, framed: number): Slot {
+  #roomFor(partition: Partition, framed: number, origin: MessageOrigin | undefined, sequence: number): Slot {
     const slot = this.#slots.get(partition);
-    if (slot === undefined) return this.#newSlot(partition, framed);
-    if (slot.count < RUN_MESSAGES_MAX) {
+    if (slot === undefined) return this.#newSlot(partition, framed, origin, sequence);
+    if (slot.count < RUN_MESSAGES_MAX && slot.origin === origin) {
       if (slot.at + framed <= slot.end) {
         this.#slot = slot;
         return slot;
@@ -104,15 +116,15 @@ export class Stage {
       }
     }
     this.flush();
-    return this.#newSlot(partition, framed);
+    return this.#newSlot(partition, framed, origin, sequence);
   }
 
-  #newSlot(partition: Partition, framed: number): Slot {
+  #newSlot(partition: Partition, framed: number, origin: MessageOrigin | undefined, sequence: number): Slot {
     const bytes = Math.max(SLOT_BYTES_MIN, framed);
     if (this.#used + bytes > STAGE_BYTES) this.flush();
     this.#bytes ??= Buffer.allocUnsafeSlow(STAGE_BYTES);
     const start = this.#take(bytes);
-    const slot = { partition, start, at: start, end: start + bytes, count: 0, newestMs: 0 };
+    const slot = { partition, origin, sequence, start, at: start, end: start + bytes, count: 0, newestMs: 0 };
     if (this.#slots.size === 0) this.#engine.staging(this);
     this.#slots.set(partition, slot);
     this.#slot = slot;
@@ -131,9 +143,9 @@ export class Stage {
     if (this.#flushing || (this.#slots.size === 0 && this.#waiters.length === 0)) return;
     this.#flushing = true;
     try {
-      for (const { partition, start, at, count, newestMs } of this.#slots.values()) {
+      for (const { partition, start, at, count, newestMs, origin, sequence } of this.#slots.values()) {
         if (partition.deleted) continue;
-        const index = this.#record(partition, at - start, count, newestMs);
+        const index = this.#record(partition, at - start, count, newestMs, origin, sequence);
         (this.#bytes as Buffer).copy(this.#engine.journal.bytes, index, start, at);
       }
     } finally {
@@ -148,16 +160,29 @@ export class Stage {
   }
 
   /** An APPEND record for a run of `length` bytes of frames; answers where they go in the journal's buffer. */
-  #record(partition: Partition, length: number, count: number, newestMs: number): number {
+  #record(
+    partition: Partition,
+    length: number,
+    count: number,
+    newestMs: number,
+    origin: MessageOrigin | undefined,
+    sequence: number,
+  ): number {
     const engine = this.#engine;
     const { journal } = engine;
-    const at = journal.append(TOPIC_RECORD.append, RUN_HEADER_BYTES + length);
+    const header = RUN_HEADER_BYTES + (origin === undefined ? 0 : ORIGIN_BYTES);
+    const at = journal.append(TOPIC_RECORD.append, header + length);
     const { bytes } = journal;
     writeU32(bytes, at, partition.id);
-    writeU32(bytes, at + 4, count);
+    writeU32(bytes, at + 4, count | (origin === undefined ? 0 : ORIGIN_BIT << 16));
     bytes.writeDoubleLE(newestMs, at + 8);
-    const row = engine.bodies.logged.add(journal.segment, journal.offset + RUN_HEADER_BYTES, length, 1, count);
+    if (origin !== undefined) {
+      writeU32(bytes, at + RUN_HEADER_BYTES, origin.id);
+      writeU32(bytes, at + RUN_HEADER_BYTES + 4, origin.epoch);
+      bytes.writeDoubleLE(sequence, at + RUN_HEADER_BYTES + 8);
+    }
+    const row = engine.bodies.logged.add(journal.segment, journal.offset + header, length, 1, count);
     partition.logged(row, length, count, newestMs, engine.wrote());
-    return at + RUN_HEADER_BYTES;
+    return at + header;
   }
 }

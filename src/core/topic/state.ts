@@ -5,10 +5,12 @@ import {
   readPartition,
   readTopic,
   type StoredGroup,
+  type StoredOrigin,
   type StoredPartition,
   type StoredTopic,
   TOPIC_OBJECT,
   writeOffsets,
+  writeOrigin,
   writePartition,
   writeTopic,
 } from './records.ts';
@@ -24,10 +26,12 @@ interface TopicMoment {
 export class TopicsMoment {
   readonly #topics: readonly TopicMoment[];
   readonly #groups: readonly StoredGroup[];
+  readonly #origins: readonly StoredOrigin[];
 
   constructor(topics: Topics) {
     this.#topics = Array.from(topics.all(), momentOf);
     this.#groups = topics.groups.moment();
+    this.#origins = topics.origins.moment();
   }
 
   /** Write the objects one by one. */
@@ -38,13 +42,17 @@ export class TopicsMoment {
       yield;
     }
     for (const group of this.#groups) yield writeOffsets(out.u8(TOPIC_OBJECT.group), group);
+    for (const origin of this.#origins) yield writeOrigin(out.u8(TOPIC_OBJECT.origin), origin);
   }
 }
 
 function momentOf({ id, vhost, name, settings, partitions }: Topic): TopicMoment {
   return {
     topic: { id, vhostId: vhost.id, name, settings, partitionIds: partitions.map((partition) => partition.id) },
-    partitions: partitions.map(({ runs, start, files }) => ({ row: runs.row, start, end: runs.end, files })),
+    partitions: partitions.map(({ runs, start, files, progress }) => ({
+      row: runs.row,
+      ...{ start, end: runs.end, files, progress },
+    })),
   };
 }
 
@@ -55,5 +63,6 @@ export function loadTopicObject(topics: Topics, kind: number, from: TlvReader): 
     const partitions = topic.partitionIds.map(() => readPartition(from));
     topics.load(topic, partitions);
   } else if (kind === TOPIC_OBJECT.group) topics.groups.load(from);
+  else if (kind === TOPIC_OBJECT.origin) topics.origins.load(from);
   else throw new CoreError('journal-corrupt', `checkpoint: an object of kind ${kind}`);
 }

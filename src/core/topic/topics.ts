@@ -13,6 +13,7 @@ import type { Binding, Vhost } from '../vhost.ts';
 import type { Block } from './block.ts';
 import { Frames } from './frames.ts';
 import { Groups } from './groups.ts';
+import { Origins } from './origins.ts';
 import { Partition } from './partition.ts';
 import {
   readFile,
@@ -29,7 +30,7 @@ import { Runs } from './runs.ts';
 import { pathOf, type SealedFile, TOPIC_FOLDER } from './sealed-file.ts';
 import { SealedStore } from './sealed-store.ts';
 import { retainedFrom, Sealer } from './sealer.ts';
-import { RUN_HEADER_BYTES, Stage } from './stage.ts';
+import { ORIGIN_BIT, ORIGIN_BYTES, RUN_HEADER_BYTES, Stage } from './stage.ts';
 import { Topic } from './topic.ts';
 import { unsealedBlock } from './unsealed.ts';
 
@@ -40,6 +41,7 @@ const record = new TlvWriter();
 
 export class Topics {
   readonly groups: Groups;
+  readonly origins: Origins;
   readonly stage: Stage;
   readonly #topology: Topology;
   readonly #engine: Engine;
@@ -56,6 +58,7 @@ export class Topics {
     this.#topology = topology;
     this.#engine = topology.engine;
     this.groups = new Groups(topology.vhostsById);
+    this.origins = new Origins(topology);
     this.stage = new Stage(topology.engine);
   }
 
@@ -179,7 +182,10 @@ export class Topics {
     const vhost = this.#topology.vhostsById.get(vhostId);
     if (vhost === undefined) throw new CoreError('journal-corrupt', `checkpoint: topic '${name}' is nowhere`);
     const added = this.#add(vhost, id, name, settings, partitionIds, partitions);
-    for (const [n, partition] of added.partitions.entries()) partition.adopt((partitions[n] as StoredPartition).end);
+    for (const [n, partition] of added.partitions.entries()) {
+      const { end, progress } = partitions[n] as StoredPartition;
+      partition.adopt(end, progress);
+    }
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------
@@ -225,6 +231,10 @@ export class Topics {
       case TOPIC_RECORD.groupDelete:
         this.groups.replay(type, from);
         return;
+      case TOPIC_RECORD.origin:
+      case TOPIC_RECORD.originDelete:
+        this.origins.replay(type, from);
+        return;
       default:
         assert.fail(`a record of type ${type} in the journal`);
     }
@@ -234,8 +244,16 @@ export class Topics {
     const partition = this.#partitions.get(readU32(bytes, start));
     if (partition === undefined) return;
     const count = readU16(bytes, start + 4);
-    const length = end - start - RUN_HEADER_BYTES;
-    const row = this.#engine.bodies.logged.add(segment, offset + RUN_HEADER_BYTES, length, 1, count);
+    const isOfOrigin = (readU16(bytes, start + 6) & ORIGIN_BIT) !== 0;
+    const header = RUN_HEADER_BYTES + (isOfOrigin ? ORIGIN_BYTES : 0);
+    if (isOfOrigin) {
+      const from = start + RUN_HEADER_BYTES;
+      const origin = { id: readU32(bytes, from), epoch: readU32(bytes, from + 4) };
+      this.#topology.used(origin.id);
+      partition.sequences.note(origin, bytes.readDoubleLE(from + 8), count, partition.end);
+    }
+    const length = end - start - header;
+    const row = this.#engine.bodies.logged.add(segment, offset + header, length, 1, count);
     partition.replayed(row, length, count, bytes.readDoubleLE(start + 8));
   }
 

@@ -84,6 +84,12 @@ export class Transaction implements TransactionDoor {
 
   publish(address: Address, message: Message, options: number): void {
     this.#checkOpen();
+    if (message.sequence >= 0) {
+      throw new CoreError(
+        'invalid-argument',
+        'a message of a transaction has no sequence number: it is all or nothing',
+      );
+    }
     const length = this.#producer.lengthOf(address, message);
     this.#take(1, length + PUBLISH_BYTES);
     const heldAtMs = this.#engine.now();

@@ -268,14 +268,14 @@ t.test('rules of the queue hold from the commit on: priority, time to live', asy
 
 t.test('a half goes to a topic as well', async (t) => {
   const fixture = await start();
-  await fixture.clock.drive(fixture.broker.admin.createTopic('/', 'log', { partitions: 2 }));
+  await fixture.clock.drive(fixture.broker.admin.topics.create('/', 'log', { partitions: 2 }));
   const client = connect(fixture);
   const message = durably('one');
   message.partition = 1;
   prepare(client.producer({}), [['log', message]]);
   t.equal(await finish(fixture, client, 'commit'), 'done');
   await fixture.settle();
-  t.match(fixture.broker.admin.topic('/', 'log')?.details, [{ end: 0 }, { end: 1 }]);
+  t.match(fixture.broker.admin.topics.get('/', 'log')?.details, [{ end: 0 }, { end: 1 }]);
 });
 
 t.test('what makes no sense is refused, and nothing is lost', async (t) => {

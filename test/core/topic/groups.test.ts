@@ -34,7 +34,7 @@ function join(client: Client, options: Partial<GroupOptions> = {}, gives = true)
 }
 
 const held = (seen: Seen): number[] => seen.member.assigned.map((one) => one.partition).sort((a, b) => a - b);
-const group = (lab: Lab) => lab.broker.admin.group('/', 'g');
+const group = (lab: Lab) => lab.broker.admin.topics.group('/', 'g');
 
 function committed(lab: Lab, seen: Seen, partition: number, offset: number, metadata?: string): Promise<void> {
   const commit = { topic: 't', partition, offset, ...(metadata === undefined ? {} : { metadata }) };
@@ -111,15 +111,15 @@ t.test('offsets with notes last over restarts and checkpoints; lag is what is le
   });
   const { admin } = again.broker;
   const drive = <T>(promise: Promise<T>): Promise<T> => again.clock.drive(promise);
-  await drive(admin.setGroupOffsets('/', 'g', [{ topic: 't', partition: 0, offset: 3 }]));
-  await drive(admin.truncateTopic('/', 't', 0, 30));
+  await drive(admin.topics.setOffsets('/', 'g', [{ topic: 't', partition: 0, offset: 3 }]));
+  await drive(admin.topics.truncate('/', 't', 0, 30));
   t.equal(group(again)?.offsets[0]?.lag, 10, 'what is gone does not count');
-  await drive(admin.deleteTopic('/', 't'));
+  await drive(admin.topics.delete('/', 't'));
   t.same(group(again)?.offsets, []);
   await createTopic(again, { partitions: 1 });
   t.same(group(again)?.offsets, [], 'a topic of the same name is another one');
-  await drive(admin.deleteGroup('/', 'g'));
-  t.same((await reopened(again)).broker.admin.groups('/'), []);
+  await drive(admin.topics.deleteGroup('/', 'g'));
+  t.same((await reopened(again)).broker.admin.topics.groups('/'), []);
 });
 
 t.test('bad commits and bad members are refused', async (t) => {
@@ -144,9 +144,9 @@ t.test('bad commits and bad members are refused', async (t) => {
     code: 'limit-exceeded',
   });
   const { admin } = one.broker;
-  await t.rejects(one.clock.drive(admin.deleteGroup('/', 'g')), { code: 'in-use' });
-  await t.rejects(one.clock.drive(admin.setGroupOffsets('/', 'g', [])), { code: 'in-use' });
-  await t.rejects(one.clock.drive(admin.deleteGroup('/', 'none')), { code: 'not-found' });
+  await t.rejects(one.clock.drive(admin.topics.deleteGroup('/', 'g')), { code: 'in-use' });
+  await t.rejects(one.clock.drive(admin.topics.setOffsets('/', 'g', [])), { code: 'in-use' });
+  await t.rejects(one.clock.drive(admin.topics.deleteGroup('/', 'none')), { code: 'not-found' });
 });
 
 t.test('more partitions are shared out; those of a deleted topic are gone', async (t) => {
@@ -154,10 +154,10 @@ t.test('more partitions are shared out; those of a deleted topic are gone', asyn
   await createTopic(one, { partitions: 1 });
   const seen = join(one.client);
   await one.settle();
-  await one.clock.drive(one.broker.admin.alterTopic('/', 't', { partitions: 3 }));
+  await one.clock.drive(one.broker.admin.topics.alter('/', 't', { partitions: 3 }));
   await one.settle();
   t.same(held(seen), [0, 1, 2]);
-  await one.clock.drive(one.broker.admin.deleteTopic('/', 't'));
+  await one.clock.drive(one.broker.admin.topics.delete('/', 't'));
   await one.settle();
   t.same(held(seen), []);
 });

@@ -33,9 +33,9 @@ t.test('replay of the log, replay after a checkpoint, and the living state are t
   for (let round = 0; round < 4; round++) {
     await append(one, numbered(150, round * 150), round % 2);
     await one.clock.advance(1000);
-    if (round === 0) await drive(admin.deleteTopic('/', 'gone'));
-    if (round === 1) await drive(admin.alterTopic('/', 't', { partitions: 3, fileBytes: 4096 }));
-    if (round === 2) await drive(admin.truncateTopic('/', 't', 0, 60));
+    if (round === 0) await drive(admin.topics.delete('/', 'gone'));
+    if (round === 1) await drive(admin.topics.alter('/', 't', { partitions: 3, fileBytes: 4096 }));
+    if (round === 2) await drive(admin.topics.truncate('/', 't', 0, 60));
     await append(one, numbered(5, 1000), 1);
     const state = stateOf(one);
     t.same(stateOf(await reopened(one)), state, `round ${round}`);
@@ -185,7 +185,7 @@ async function live(one: Lab, models: readonly Model[], prng: Prng): Promise<voi
       const { start, durableEnd } = detail(one, number);
       const offset = prng.between(start, durableEnd);
       model.start = Math.max(model.start, offset);
-      one.broker.admin.truncateTopic('/', 't', number, offset).catch(() => {});
+      one.broker.admin.topics.truncate('/', 't', number, offset).catch(() => {});
     }
   }
 }
@@ -222,7 +222,7 @@ t.test('crashes lose nothing that was confirmed or read, and never change an off
     await clock.drive(one.close());
     const still = await lab({ ...SMALL, topicSealBytes: 1_000_000 }, disk, clock);
     await still.settle();
-    const known = still.broker.admin.topic('/', 't')?.details.reduce((sum, partition) => sum + partition.files, 0);
+    const known = still.broker.admin.topics.get('/', 't')?.details.reduce((sum, partition) => sum + partition.files, 0);
     t.equal(disk.paths().filter((path) => path.startsWith('topic/')).length, known, `seed ${seed}: files`);
     await clock.drive(still.close());
   }

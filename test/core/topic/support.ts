@@ -35,7 +35,7 @@ export async function reopened(from: Fixture, limits = SMALL): Promise<Lab> {
 }
 
 export async function createTopic(lab: Lab, settings: TopicSettings = { partitions: 1 }, name = 't'): Promise<void> {
-  await lab.clock.drive(lab.broker.admin.createTopic('/', name, settings));
+  await lab.clock.drive(lab.broker.admin.topics.create('/', name, settings));
 }
 
 /** Append texts to one partition of topic `t`, in batches of some. */
@@ -92,7 +92,7 @@ export async function readAll(lab: Lab, partition = 0): Promise<Reading> {
 }
 
 export function detail(lab: Lab, partition = 0) {
-  const info = lab.broker.admin.topic('/', 't')?.details[partition];
+  const info = lab.broker.admin.topics.get('/', 't')?.details[partition];
   if (info === undefined) throw new Error('there is no such partition');
   return info;
 }

@@ -159,7 +159,7 @@ t.test('a reader that leaves messages is paused; it goes on, seeks, and ends', a
   t.throws(() => reading.reader.seek(201), { code: 'offset-out-of-range' });
   await append(one, ['more']);
   t.equal(reading.bodies.at(-1), 'more', 'woken at the end without being resumed');
-  await one.clock.drive(one.broker.admin.deleteTopic('/', 't'));
+  await one.clock.drive(one.broker.admin.topics.delete('/', 't'));
   t.equal(reading.ended, 'not-found');
   t.throws(() => read(one, 0), { code: 'not-found' });
 });
@@ -177,12 +177,12 @@ t.test('retention by bytes and by time, and truncation, remove whole files and m
   const files = (): number => one.disk.paths().filter((path) => path.startsWith('topic/')).length;
   t.equal(files(), detail(one).files, 'no file is left over');
 
-  t.equal(await one.clock.drive(one.broker.admin.truncateTopic('/', 't', 0, 590)), 590);
+  t.equal(await one.clock.drive(one.broker.admin.topics.truncate('/', 't', 0, 590)), 590);
   await one.settle();
   t.same((await readAll(one)).bodies, bodies.slice(590));
-  await t.rejects(one.clock.drive(one.broker.admin.truncateTopic('/', 't', 0, 601)), { code: 'offset-out-of-range' });
+  await t.rejects(one.clock.drive(one.broker.admin.topics.truncate('/', 't', 0, 601)), { code: 'offset-out-of-range' });
 
-  await one.clock.drive(one.broker.admin.alterTopic('/', 't', { partitions: 1, retentionMs: 3_600_000 }));
+  await one.clock.drive(one.broker.admin.topics.alter('/', 't', { partitions: 1, retentionMs: 3_600_000 }));
   await append(one, ['late']);
   await one.clock.advance(3_000_000);
   t.equal(detail(one).start, 590);
@@ -200,7 +200,7 @@ t.test('a reader that retention overtakes goes on at the new start', async (t) =
   await one.clock.advance(2000);
   const reading = read(one, 0, 0, 2);
   await one.settle();
-  await one.clock.drive(one.broker.admin.truncateTopic('/', 't', 0, 150));
+  await one.clock.drive(one.broker.admin.topics.truncate('/', 't', 0, 150));
   reading.reader.resume();
   await one.settle();
   t.same(reading.offsets, [0, 1, 150, 151]);
@@ -209,8 +209,8 @@ t.test('a reader that retention overtakes goes on at the new start', async (t) =
 t.test('settings are checked; names are shared with queues', async (t) => {
   const { broker, clock } = await lab();
   const { admin } = broker;
-  const create = (settings: Parameters<typeof admin.createTopic>[2], name = 't') =>
-    clock.drive(admin.createTopic('/', name, settings));
+  const create = (settings: Parameters<typeof admin.topics.create>[2], name = 't') =>
+    clock.drive(admin.topics.create('/', name, settings));
   for (const partitions of [0, -1, 1.5, Number.NaN])
     await t.rejects(create({ partitions }), { code: 'invalid-argument' });
   await t.rejects(create({ partitions: 1, retentionMs: 0 }), { code: 'invalid-argument' });
@@ -221,11 +221,11 @@ t.test('settings are checked; names are shared with queues', async (t) => {
   await t.rejects(clock.drive(admin.declareQueue('/', 't', DURABLE)), { code: 'already-exists' });
   await clock.drive(admin.declareQueue('/', 'q', DURABLE));
   await t.rejects(create({ partitions: 1 }, 'q'), { code: 'already-exists' });
-  await t.rejects(clock.drive(admin.alterTopic('/', 't', { partitions: 1 })), { code: 'invalid-argument' });
-  const { details } = await clock.drive(admin.alterTopic('/', 't', { partitions: 4 }));
+  await t.rejects(clock.drive(admin.topics.alter('/', 't', { partitions: 1 })), { code: 'invalid-argument' });
+  const { details } = await clock.drive(admin.topics.alter('/', 't', { partitions: 4 }));
   t.equal(details.length, 4);
   t.same(
-    admin.topics('/').map(({ name, partitions }) => [name, partitions]),
+    admin.topics.list('/').map(({ name, partitions }) => [name, partitions]),
     [['t', 4]],
   );
 });
@@ -251,7 +251,7 @@ t.test('a message may go to queues and topics at once, and a topic alone makes i
   t.same(returned, []);
   t.same((await readAll(one)).bodies, ['both', 'topic']);
   t.equal(admin.queue('/', 'q')?.ready, 1);
-  await one.clock.drive(admin.deleteTopic('/', 't'));
+  await one.clock.drive(admin.topics.delete('/', 't'));
   t.same(admin.bindings('/'), []);
 });
 

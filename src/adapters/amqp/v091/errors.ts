@@ -74,6 +74,7 @@ export const REPLY_OF: { readonly [C in ErrorCode]: ReplyName } = {
   unroutable: 'no-route',
   'unknown-delivery': 'precondition-failed',
   'offset-out-of-range': 'precondition-failed',
+  'out-of-order': 'precondition-failed',
   fenced: 'precondition-failed',
   'consumer-timeout': 'precondition-failed',
   'malformed-frame': 'frame-error',

@@ -4,6 +4,7 @@ import type { Transaction } from '../../../core/index.ts';
 import { type ArgumentsToSend, type DecodedMethod, decodeMethod, readU32, readU64 } from './codec.ts';
 import { Deliveries } from './deliveries.ts';
 import { AmqpError } from './errors.ts';
+import { groupOfChecks } from './halves.ts';
 import type { ChannelHost } from './host.ts';
 import { type Arguments, METHODS, type MethodName } from './methods.ts';
 import { contentExpected, Publisher } from './publisher.ts';
@@ -190,6 +191,14 @@ export class Channel {
   }
 
   async #declareQueue(args: Arguments<'queue.declare'>): Promise<void> {
+    const group = args.passive ? groupOfChecks(args.queue) : undefined;
+    if (group !== undefined) {
+      const { halves } = this.#host.broker.admin;
+      const known = halves.groups(this.#host.client.vhost).find(({ name }) => name === group);
+      const counts = { queue: args.queue, messageCount: 0, consumerCount: known?.checkers ?? 0 };
+      this.#answer('queue.declare-ok', counts, args.noWait);
+      return;
+    }
     const info = await this.#topology.declareQueue(args);
     const counts = { queue: info.name, messageCount: info.ready, consumerCount: info.consumers };
     this.#answer('queue.declare-ok', counts, args.noWait);

@@ -49,7 +49,7 @@ class Parts {
   keyStart = 0;
   keyEnd = 0;
 
-  fill(message: Message, converter: Converter): void {
+  fill(message: Message, converter: Converter): this {
     const isOurs = message.format === AMQP091_FORMAT.id && message.separator === SEPARATOR;
     if (isOurs && (message.flags & FLAG_DIED) === 0) {
       this.head = message.bytes;
@@ -58,7 +58,7 @@ class Parts {
       this.key = message.keyBytes;
       this.keyStart = message.keyStart;
       this.keyEnd = message.keyEnd;
-      return;
+      return this;
     }
     const converted = converter.convert(message);
     this.head = converted.head;
@@ -67,6 +67,7 @@ class Parts {
     this.key = converted.key;
     this.keyStart = 0;
     this.keyEnd = converted.key.length;
+    return this;
   }
 
   replaceHead(head: Buffer): void {
@@ -87,6 +88,11 @@ export class MessageWriter {
   constructor(connection: Connection, converter: Converter) {
     this.#connection = connection;
     this.#converter = converter;
+  }
+
+  /** Properties and routing key of a message as this protocol shows them: valid until the next message. */
+  partsOf(message: Message): Readonly<Parts> {
+    return this.#parts.fill(message, this.#converter);
   }
 
   /** basic.deliver of the message `batch` shows. `prefix` is `deliverPrefix` of the consumer. */

@@ -5,10 +5,12 @@ import {
   type ErrorCode,
   type SettleOp,
   type SubscribeOptions,
+  type Subscription,
   type Transaction,
 } from '../../../core/index.ts';
 import { Consumer, type GetReceiver, Getter, type Taker } from './consumer.ts';
 import { AmqpError } from './errors.ts';
+import { CheckSubscription, groupOfChecks } from './halves.ts';
 import type { ChannelHost, Collector } from './host.ts';
 import type { Arguments, FieldTable } from './methods.ts';
 import { DeliveryTags, type TakenTag } from './tags.ts';
@@ -107,12 +109,28 @@ export class Deliveries implements GetReceiver, Collector {
 
   #subscribe(taker: Taker, queue: string, options: SubscribeOptions): void {
     try {
-      taker.subscription = this.#host.client.subscribe(queue, options, taker);
+      const group = groupOfChecks(queue);
+      taker.subscription =
+        group === undefined ? this.#host.client.subscribe(queue, options, taker) : this.#checks(group, options, taker);
     } catch (error) {
       taker.over = true;
       this.#retire(taker);
       throw exclusiveUse(error);
     }
+  }
+
+  /** Be asked about half messages: the answers are given by settling. */
+  #checks(group: string, { credit, settled, exclusive, pull }: SubscribeOptions, taker: Taker): Subscription {
+    if (this.#transaction !== undefined) throw new AmqpError('precondition-failed', 'checks on a channel in tx mode');
+    if (settled === true) {
+      throw new AmqpError(
+        'precondition-failed',
+        'checks must be acknowledged: without it every answer would be a commit',
+      );
+    }
+    if (exclusive === true || pull === true)
+      throw new AmqpError('not-implemented', 'exclusive use of checks, or basic.get');
+    return new CheckSubscription(this.#host, this.#channel, group, credit, taker);
   }
 
   /** basic.ack */
@@ -232,6 +250,9 @@ export class Deliveries implements GetReceiver, Collector {
   /** tx.select: from now on settlements are part of the transaction. */
   join(transaction: Transaction): void {
     this.flush();
+    if (this.#takers.some((taker) => taker?.subscription instanceof CheckSubscription)) {
+      throw new AmqpError('precondition-failed', 'checks on a channel in tx mode');
+    }
     this.#transaction = transaction;
   }
 

@@ -302,6 +302,8 @@ export class Writer {
 export interface TableScan {
   /** The table names further recipients (RabbitMQ's "sender-selected distribution"). */
   carbonCopy: boolean;
+  /** The table has a header of half messages. */
+  half: boolean;
 }
 
 /**
@@ -316,6 +318,7 @@ export function scanTable(bytes: Buffer, at: number, end: number, found: TableSc
     const name = here + 1;
     here = name + length;
     if (isCarbonCopyName(bytes, name, length)) found.carbonCopy = true;
+    else if (isHalfName(bytes, name, length)) found.half = true;
     here = skipValue(bytes, here, to, 1);
   }
   return to;
@@ -324,6 +327,12 @@ export function scanTable(bytes: Buffer, at: number, end: number, found: TableSc
 function isCarbonCopyName(bytes: Buffer, at: number, length: number): boolean {
   if (length === 2) return bytes[at] === 0x43 && bytes[at + 1] === 0x43;
   return length === 3 && bytes[at] === 0x42 && bytes[at + 1] === 0x43 && bytes[at + 2] === 0x43;
+}
+
+/** `x-half`, or a name that starts so. */
+function isHalfName(bytes: Buffer, at: number, length: number): boolean {
+  if (length < 6 || bytes[at] !== 0x78 || bytes[at + 1] !== 0x2d || bytes[at + 2] !== 0x68) return false;
+  return bytes[at + 3] === 0x61 && bytes[at + 4] === 0x6c && bytes[at + 5] === 0x66;
 }
 
 /** Bytes of the values of fixed size, by type; 0 for the others. */

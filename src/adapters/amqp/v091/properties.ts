@@ -126,6 +126,7 @@ export class PropertyScan implements TableScan {
   userStart = 0;
   userEnd = 0;
   carbonCopy = false;
+  half = false;
 }
 
 /**
@@ -139,6 +140,7 @@ export function scanProperties(bytes: Buffer, start: number, end: number, scan: 
   scan.userStart = 0;
   scan.userEnd = 0;
   scan.carbonCopy = false;
+  scan.half = false;
   if (end - start < 2) throw malformed();
   const flags = ((bytes[start] as number) << 8) | (bytes[start + 1] as number);
   if ((flags & ~FLAGS_USED) !== 0) throw malformed();

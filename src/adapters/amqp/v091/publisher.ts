@@ -10,6 +10,7 @@ import {
   type ErrorCode,
   exchangeName,
   FLAG_DURABLE,
+  type HalfSettings,
   keyText,
   MANDATORY,
   Message,
@@ -38,6 +39,7 @@ import {
 } from './codec.ts';
 import { AmqpError, REPLIES, REPLY_OF } from './errors.ts';
 import { Writer } from './fields.ts';
+import { halfRequest } from './halves.ts';
 import type { ChannelHost, LateWriter } from './host.ts';
 import { AMQP091_FORMAT, SEPARATOR } from './message.ts';
 import { METHODS } from './methods.ts';
@@ -250,8 +252,12 @@ export class Publisher implements ProducerHandlers, LateWriter {
     message.headEnd = headEnd;
     message.bodyStart = bodyStart;
     message.bodyEnd = bodyEnd;
-    if (scan.carbonCopy) this.#publishCopies();
-    this.#give(this.#address as Address, this.#options);
+    if (scan.half) {
+      this.#half();
+    } else {
+      if (scan.carbonCopy) this.#publishCopies();
+      this.#give(this.#address as Address, this.#options);
+    }
     // Keep no chunk alive.
     message.bytes = NOTHING;
   }
@@ -261,20 +267,65 @@ export class Publisher implements ProducerHandlers, LateWriter {
     else if (!(this.#producer as Producer).publish(address, this.#message, options)) this.#host.hold(this);
   }
 
+  /** Headers say that the message is to be prepared, or that a half is to end. */
+  #half(): void {
+    const message = this.#message;
+    const { op, settings, head } = halfRequest(message.bytes, message.headStart, message.headEnd);
+    if (this.#transaction !== undefined) {
+      throw new AmqpError('precondition-failed', 'a half message is no part of a transaction');
+    }
+    if (op === 'prepare') {
+      this.#replaceHead(head);
+      this.#prepare(settings);
+      return;
+    }
+    if (message.bodyEnd > message.bodyStart) {
+      throw new AmqpError('precondition-failed', `a message that asks for a ${op} must be empty`);
+    }
+    if (this.confirming) {
+      this.#openProducer().finishHalf(settings.group, settings.id, op, CONFIRM);
+      return;
+    }
+    this.#host.client.finishHalf(settings.group, settings.id, op, (error) => {
+      if (error !== undefined) this.#host.failChannel(this.#channel, error);
+    });
+  }
+
+  /** Prepare the message for its routing key and those that CC and BCC name. */
+  #prepare(settings: HalfSettings): void {
+    const message = this.#message;
+    const address = this.#address as Address;
+    const addresses = [address];
+    if (this.#scan.carbonCopy) {
+      for (const key of this.#copyKeys()) addresses.push(this.#addressOf(address.exchange, key));
+    }
+    const mandatory = (this.#options & MANDATORY) !== 0;
+    const messages = addresses.map((one, n) => ({ address: one, message, mandatory: mandatory && n === 0 }));
+    if (!this.#openProducer().prepareHalf(messages, settings, this.#confirmBit)) this.#host.hold(this);
+  }
+
   /** The headers CC and BCC name further routing keys. Copies go first: the confirm of the message then covers them. */
   #publishCopies(): void {
-    const message = this.#message;
-    const copies = carbonCopies(message.bytes, message.headStart, message.headEnd);
-    if (copies.head !== undefined) {
-      const { bytes, bodyStart, bodyEnd } = message;
-      message.bytes = Buffer.concat([copies.head, bytes.subarray(bodyStart, bodyEnd)]);
-      message.headStart = 0;
-      message.headEnd = copies.head.length;
-      message.bodyStart = copies.head.length;
-      message.bodyEnd = message.bytes.length;
-    }
     const { exchange } = this.#address as Address;
-    for (const key of copies.keys) this.#give(this.#addressOf(exchange, key), 0);
+    for (const key of this.#copyKeys()) this.#give(this.#addressOf(exchange, key), 0);
+  }
+
+  /** The keys that CC and BCC name; the message loses its BCC. */
+  #copyKeys(): readonly string[] {
+    const { bytes, headStart, headEnd } = this.#message;
+    const { keys, head } = carbonCopies(bytes, headStart, headEnd);
+    if (head !== undefined) this.#replaceHead(head);
+    return keys;
+  }
+
+  /** Give the message in hand other properties. */
+  #replaceHead(head: Buffer): void {
+    const message = this.#message;
+    message.bytes = Buffer.concat([head, message.bytes.subarray(message.bodyStart, message.bodyEnd)]);
+    message.headStart = 0;
+    message.headEnd = head.length;
+    message.bodyStart = head.length;
+    message.bodyEnd = message.bytes.length;
   }
 
   #checkUser(bytes: Buffer): void {

@@ -80,8 +80,7 @@ t.test('checks are deliveries, and settling one is the answer', async (t) => {
   const { channel } = await open();
   const { next, consumerTag } = await checks(channel);
   const soon = { 'x-half-check-after-ms': 20, 'x-half-check-every-ms': 20, 'x-half-checks': 500 };
-  await publish(dying.channel, 'one', { ...half('prepare', 'c1', soon), messageId: 'm1' });
-  await publish(dying.channel, 'two', half('prepare', 'c1', soon));
+  await publish(dying.channel, 'one', { ...half('prepare', 'c1', { ...soon, CC: ['q'] }), messageId: 'm1' });
   await dying.connection.close();
   const first = await next();
   t.equal(first.content.toString(), 'one');

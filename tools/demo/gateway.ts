@@ -67,10 +67,22 @@ export class Gateway {
   }
 
   /** POST to the HTTP API, as `curl -u guest:guest` would. Text is sent as it is, anything else as JSON. */
-  async post(path: string, body?: string | object): Promise<{ [name: string]: unknown }> {
-    const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`, { method: 'POST', ...requestOf(body) });
+  post(path: string, body?: string | object): Promise<{ [name: string]: unknown }> {
+    return this.#ask('POST', path, body);
+  }
+
+  put(path: string, body: object): Promise<{ [name: string]: unknown }> {
+    return this.#ask('PUT', path, body);
+  }
+
+  get(path: string): Promise<{ [name: string]: unknown }> {
+    return this.#ask('GET', path);
+  }
+
+  async #ask(method: string, path: string, body?: string | object): Promise<{ [name: string]: unknown }> {
+    const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`, { method, ...requestOf(body) });
     const text = await response.text();
-    assert.ok(response.ok, `POST ${path} answered ${response.status}: ${text}`);
+    assert.ok(response.ok, `${method} ${path} answered ${response.status}: ${text}`);
     return text === '' ? {} : (JSON.parse(text) as { [name: string]: unknown });
   }
 }

@@ -5,6 +5,7 @@ import type { Client, Identity } from './door.ts';
 import type { HalfAdmin } from './half/door.ts';
 import type { HubValue, Pattern } from './message.ts';
 import type { PolicyAdmin } from './policy/door.ts';
+import type { RedriveAdmin } from './redrive/door.ts';
 import type { TopicAdmin } from './topic/door.ts';
 import type { TransactionInfo } from './transaction/door.ts';
 
@@ -162,6 +163,8 @@ export interface Admin {
   readonly halves: HalfAdmin;
   /** Policies and live settings of queues. */
   readonly policies: PolicyAdmin;
+  /** Messages moved out of a queue again. */
+  readonly redrives: RedriveAdmin;
   readonly topics: TopicAdmin;
 
   createVhost(name: string): Promise<void>;

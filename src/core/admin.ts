@@ -31,6 +31,7 @@ import { purge } from './queue/purge.ts';
 import type { Queue } from './queue/queue.ts';
 import { checkRules } from './queue/rules.ts';
 import { RECORD } from './records.ts';
+import { RedriveAdmin } from './redrive/admin.ts';
 import { sameArguments, TlvWriter } from './tlv.ts';
 import { TopicAdmin } from './topic/admin.ts';
 import type { Topic } from './topic/topic.ts';
@@ -52,6 +53,7 @@ export class Admin implements AdminDoor {
   readonly #clients: ReadonlyMap<number, Client>;
   readonly policies: PolicyAdmin;
   readonly topics: TopicAdmin;
+  readonly redrives: RedriveAdmin;
 
   constructor(topology: Topology, clients: ReadonlyMap<number, Client>) {
     this.#engine = topology.engine;
@@ -60,6 +62,7 @@ export class Admin implements AdminDoor {
     this.halves = new HalfAdmin(topology);
     this.policies = new PolicyAdmin(topology);
     this.topics = new TopicAdmin(topology);
+    this.redrives = new RedriveAdmin(topology);
   }
 
   // ---- Virtual hosts ----------------------------------------------------------------------------------------------

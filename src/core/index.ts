@@ -11,3 +11,4 @@ export type { LimitName, Limits } from './limits.ts';
 export { LIMITS, limitsWith } from './limits.ts';
 export * from './message.ts';
 export type * from './policy/door.ts';
+export type * from './redrive/door.ts';

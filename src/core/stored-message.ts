@@ -208,8 +208,10 @@ export function extValue(message: Message, tag: number): Buffer {
   return Buffer.concat(parts);
 }
 
-/** What a message loses when a queue hands it on: it neither expires by itself nor waits any more. */
-const REPLACED: ReadonlySet<number> = new Set([EXT_EXPIRES_AT, EXT_DELIVER_AT, EXT_ENTERED_AT, EXT_DEATHS]);
+/** What a message loses when it goes to another queue: it does not wait any more. */
+const REPLACED: ReadonlySet<number> = new Set([EXT_DELIVER_AT, EXT_ENTERED_AT]);
+/** And when it has died: its history is another one, and it does not expire by itself any more. */
+const REPLACED_BY_DEATH: ReadonlySet<number> = new Set([...REPLACED, EXT_EXPIRES_AT, EXT_DEATHS]);
 
 /** What changes when a queue hands a message on. */
 export interface Rewrite {
@@ -217,12 +219,11 @@ export interface Rewrite {
   readonly key: RoutingKey;
   readonly flags: number;
   readonly enteredAtMs: number;
-  /** The encoded death history. */
-  readonly deaths: Buffer;
+  /** The encoded death history, if it has died: it no longer expires by itself then. */
+  readonly deaths?: Buffer;
 }
 
-/** The stored form of a message that is stored already (`message` is a view of it), with some things changed. It no longer
- *  expires by itself. */
+/** The stored form of a message that is stored already (`message` is a view of it), with some things changed. */
 export function rewrite(message: Message, changes: Rewrite): Buffer {
   const { exchange, key } = changes;
   const ext = rewriteExt(message, changes);
@@ -254,12 +255,14 @@ function rewriteExt(message: Message, changes: Rewrite): Buffer {
   const entered = Buffer.allocUnsafe(8);
   entered.writeDoubleLE(changes.enteredAtMs);
   const entries = [extEntry(EXT_ENTERED_AT, entered)];
-  for (let from = 0; from < changes.deaths.length; from += EXT_VALUE_BYTES_MAX) {
-    entries.push(extEntry(EXT_DEATHS, changes.deaths.subarray(from, from + EXT_VALUE_BYTES_MAX)));
+  const { deaths } = changes;
+  const replaced = deaths === undefined ? REPLACED : REPLACED_BY_DEATH;
+  for (let from = 0; deaths !== undefined && from < deaths.length; from += EXT_VALUE_BYTES_MAX) {
+    entries.push(extEntry(EXT_DEATHS, deaths.subarray(from, from + EXT_VALUE_BYTES_MAX)));
   }
   for (let at = message.extStart; at < message.extEnd; ) {
     const next = at + EXT_ENTRY_BYTES + (message.bytes[at + 1] as number);
-    if (!REPLACED.has(message.bytes[at] as number)) entries.push(message.bytes.subarray(at, next));
+    if (!replaced.has(message.bytes[at] as number)) entries.push(message.bytes.subarray(at, next));
     at = next;
   }
   return Buffer.concat(entries);

@@ -1,5 +1,6 @@
 /** When the messages of a queue expire, and giving up those that have, from the one to hand out next on. */
 import type { Message } from '../message.ts';
+import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
 
 /** When a message that came to a queue at its `enteredAtMs` expires there; Infinity = never. @param ttlMs of the queue */
@@ -9,16 +10,14 @@ export function expiryOf({ expiresAtMs, enteredAtMs }: Message, ttlMs: number): 
 
 export class Expiry {
   readonly #queue: Queue;
-  /** Nothing expires before this time, as far as is known. */
-  #nextMs = 0;
 
   constructor(queue: Queue) {
     this.#queue = queue;
   }
 
-  /** Another message is the next one to be handed out, or other rules hold. */
+  /** Another time to live holds. */
   changed(): void {
-    this.#nextMs = 0;
+    for (const lane of this.#queue.lanes.all) lane.lookedAt = -1;
   }
 
   /** Whether the message in the engine's view has expired for a consumer that could take it now. @param first time */
@@ -40,28 +39,31 @@ export class Expiry {
   run(budget: number): boolean {
     const queue = this.#queue;
     const now = queue.engine.now();
-    if (now >= this.#nextMs) {
-      let nextMs = Number.POSITIVE_INFINITY;
-      let left = budget;
-      for (const lane of queue.lanes.all) {
-        for (let position = lane.next(); position >= 0; position = lane.next()) {
-          if (left-- === 0) return true;
-          // Not in memory: this queue is woken when it is.
-          if (!queue.show(lane, position)) return false;
-          const expiresAtMs = this.#timeInView();
-          if (now < expiresAtMs) {
-            nextMs = Math.min(nextMs, expiresAtMs);
-            break;
-          }
-          queue.pass(lane, position);
-          queue.giveUp(lane.offset + position, 'expired');
+    let nextMs = Number.POSITIVE_INFINITY;
+    let left = budget;
+    for (const lane of queue.lanes.all) {
+      for (let position = lane.next(); position >= 0; position = lane.next()) {
+        if (left-- === 0) return true;
+        // Not in memory: this queue is woken when it is.
+        if (position !== lane.lookedAt && !this.#look(lane, position)) return false;
+        if (now < lane.expiresAtMs) {
+          nextMs = Math.min(nextMs, lane.expiresAtMs);
+          break;
         }
+        queue.pass(lane, position);
+        queue.giveUp(lane.offset + position, 'expired');
       }
-      this.#nextMs = nextMs;
     }
-    if (this.#nextMs === Number.POSITIVE_INFINITY) this.#nextMs = 0;
-    else queue.engine.deadlines.arm(queue, this.#nextMs);
+    if (nextMs !== Number.POSITIVE_INFINITY) queue.engine.deadlines.arm(queue, nextMs);
     queue.forgetReadAhead();
     return false;
+  }
+
+  /** Find out when the next message of a lane expires. Kept, as its body may have left memory when the next lane was looked at. */
+  #look(lane: Lane, position: number): boolean {
+    if (!this.#queue.show(lane, position)) return false;
+    lane.lookedAt = position;
+    lane.expiresAtMs = this.#timeInView();
+    return true;
   }
 }

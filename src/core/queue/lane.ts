@@ -17,6 +17,9 @@ export class Lane extends EntryLog {
   readonly level: number;
   /** Its positions in the queue begin here. */
   readonly offset: number;
+  /** The position whose message expires at `expiresAtMs`; -1 = nobody has looked. Written by `Expiry` alone. */
+  lookedAt = -1;
+  expiresAtMs = 0;
   /** The next position that was never handed out is this one or a later one. */
   #cursor: number;
   /** Given back, if there are any. */
@@ -123,14 +126,17 @@ export class Lane extends EntryLog {
     }
   }
 
-  /** Take an entry out of the order, because it goes elsewhere. False when it is not ready (any more). */
-  withdraw(position: number): boolean {
-    if (position < this.#cursor) {
-      const isReady = this.#returned?.remove(position) ?? false;
-      if (this.#returned?.size === 0) this.#returned = undefined;
-      return isReady;
-    }
+  /** Whether the entry at a position is still here, and with nobody. */
+  isReady(position: number): boolean {
+    if (position < this.#cursor) return this.#returned?.has(position) ?? false;
     return this.ring.next(position) === position && (this.ring.info(position) & OUT_OF_SIGHT) === 0;
+  }
+
+  /** Take a ready entry out of the order. */
+  withdraw(position: number): void {
+    if (position >= this.#cursor) return;
+    this.#returned?.remove(position);
+    if (this.#returned?.size === 0) this.#returned = undefined;
   }
 
   #returnedInOrder(): number[] {

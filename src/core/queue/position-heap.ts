@@ -44,18 +44,18 @@ export class PositionHeap {
     return first;
   }
 
-  /** Take one out, wherever it is; what is not the smallest costs as much as the heap is large. Answers whether it was there. */
-  remove(position: number): boolean {
+  has(position: number): boolean {
+    return this.#items.includes(position);
+  }
+
+  /** Take one out, wherever it is; what is not the smallest costs as much as the heap is large. */
+  remove(position: number): void {
     const at = this.#items.indexOf(position);
-    if (at < 0) return false;
-    if (at === 0) {
-      this.pop();
-      return true;
-    }
+    if (at === 0) this.pop();
+    if (at <= 0) return;
     const others = this.#items.splice(at).slice(1);
     // What stands before its place is a heap as it was.
     for (const other of others) this.push(other);
-    return true;
   }
 
   /** All of them, in heap order. */

@@ -263,8 +263,20 @@ export class Queue implements Rostered<Queue> {
   /** The next or the oldest message of a lane is handed out, or given up. */
   pass(lane: Lane, position: number): void {
     lane.pass(position);
-    if (this.expires) this.#expiry.changed();
     this.bound?.left(lane.lengthOf(position));
+  }
+
+  /** Take a ready message out of the order, because it goes elsewhere: taking it out is the caller's next step. */
+  withdraw(position: number): void {
+    const lane = this.laneAt(position);
+    lane.withdraw(position - lane.offset);
+    this.bound?.left(lane.lengthOf(position - lane.offset));
+  }
+
+  /** Whether the message at a position is still here, and with nobody. */
+  isReady(position: number): boolean {
+    const lane = this.laneAt(position);
+    return lane.isReady(position - lane.offset);
   }
 
   /** Nobody consumes: give the memory back. */
@@ -350,7 +362,6 @@ export class Queue implements Rostered<Queue> {
   /** An entry of a lane is ready again. */
   backInPlace(lane: Lane, here: number): void {
     lane.giveBack(here);
-    this.#expiry.changed();
     this.bound?.cameBack(lane.lengthOf(here));
     this.#ready(lane);
   }

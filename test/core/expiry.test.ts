@@ -144,6 +144,31 @@ t.test('over a restart: a wait queue hands on what has expired meanwhile, bodies
   );
 });
 
+t.test('several levels whose next messages are on disk: each is read once, and a new one is seen', async (t) => {
+  const clock = new SimClock();
+  const limits = { batchBytesMax: 8 * 1024, tailCacheBytesMax: 16 * 1024, readAheadBytesMax: 8192 };
+  const fixture = await start(limits, clock, newDisk(clock));
+  await declare(fixture, 'q', { ...toDead, 'x-max-priority': 9, 'x-message-ttl': 60_000 });
+  await declare(fixture, 'filler', {});
+  const producer = connect(fixture).producer({});
+  const put = (priority: number, ttlMs = 0): void => {
+    const message = durably(`${priority} ${'x'.repeat(2000)}`);
+    message.priority = priority;
+    if (ttlMs > 0) message.expiresAtMs = clock.now() + ttlMs;
+    producer.publish(producer.address('', key('q')), message, 0);
+  };
+  for (let level = 0; level < 6; level++) for (let n = 0; n < 10; n++) put(level);
+  for (let n = 0; n < 20; n++) publish(fixture, 'filler', 'x'.repeat(2000));
+  // Advancing would not end if the queue went on reading.
+  await clock.advance(30_000);
+  t.equal(readyIn(fixture, 'q'), 60);
+  put(8, 1000);
+  await clock.advance(1100);
+  t.equal(readyIn(fixture, 'q'), 60, 'in a level of its own it does not wait for the others');
+  await clock.advance(30_000);
+  t.equal(readyIn(fixture, 'q'), 0);
+});
+
 t.test('a wall clock that jumps ahead is noticed', async (t) => {
   const fixture = await start();
   await declare(fixture, 'q', { 'x-message-ttl': 3_600_000 });

@@ -21,6 +21,7 @@ import { leaseRoutes } from './routes/leases.ts';
 import { policyRoutes } from './routes/policies.ts';
 import { batchRoutes, publishRoutes } from './routes/publish.ts';
 import { queueRoutes } from './routes/queues.ts';
+import { redriveRoutes } from './routes/redrives.ts';
 import { retainedRoutes } from './routes/retained.ts';
 import { transactionRoutes } from './routes/transactions.ts';
 import { vhostRoutes } from './routes/vhosts.ts';
@@ -130,6 +131,7 @@ function v1(scope: FastifyInstance, context: HttpContext): void {
     retainedRoutes,
     queueRoutes,
     policyRoutes,
+    redriveRoutes,
     exchangeRoutes,
     bindingRoutes,
     vhostRoutes,

@@ -134,6 +134,25 @@ export const PREVIEW = {
   },
 } as const;
 
+export const REDRIVE = {
+  type: 'object',
+  properties: {
+    id: count,
+    queue: text,
+    to: { type: 'object', properties: { queue: text, exchange: text, key: text } },
+    filter: text,
+    rate_per_second: count,
+    max: count,
+    state: text,
+    moved: count,
+    skipped: count,
+    left: count,
+    started_at_ms: count,
+    ended_at_ms: count,
+    reason: text,
+  },
+} as const;
+
 export const EXCHANGE = {
   type: 'object',
   properties: {

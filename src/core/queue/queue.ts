@@ -267,16 +267,9 @@ export class Queue implements Rostered<Queue> {
   }
 
   /** Take a ready message out of the order, because it goes elsewhere: taking it out is the caller's next step. */
-  withdraw(position: number): void {
-    const lane = this.laneAt(position);
-    lane.withdraw(position - lane.offset);
-    this.bound?.left(lane.lengthOf(position - lane.offset));
-  }
-
-  /** Whether the message at a position is still here, and with nobody. */
-  isReady(position: number): boolean {
-    const lane = this.laneAt(position);
-    return lane.isReady(position - lane.offset);
+  withdraw(lane: Lane, position: number): void {
+    lane.withdraw(position);
+    this.bound?.left(lane.lengthOf(position));
   }
 
   /** Nobody consumes: give the memory back. */

@@ -159,7 +159,8 @@ export class Redrive {
     const { engine } = queue;
     const view = this.#view;
     const position = window.positions[n] as number;
-    if (!queue.isReady(position)) return 'gone';
+    const lane = queue.laneAt(position);
+    if (!lane.isReady(position - lane.offset)) return 'gone';
     const length = window.show(n, view);
     // It is for the queue to give it up.
     if (expiryOf(view, queue.rules.messageTtlMs) <= engine.now()) return 'skipped';
@@ -192,7 +193,8 @@ export class Redrive {
     const { engine } = queue;
     const flags = this.#view.flags & ~FLAG_RETAIN;
     const stored = rewrite(this.#view, { exchange: Buffer.from(exchange), key, flags, enteredAtMs: engine.now() });
-    queue.withdraw(position);
+    const lane = queue.laneAt(position);
+    queue.withdraw(lane, position - lane.offset);
     if (taps.length > 0) {
       const shown = new Message();
       readStored(shown, stored, 0, stored.length);

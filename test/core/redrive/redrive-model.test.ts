@@ -3,7 +3,7 @@ import { RedriveSimulation } from '../../../src/testing/redrive-simulation.ts';
 
 t.test('live rules, policies and redrives under crashes: every message is in exactly one queue', async (t) => {
   const first = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
-  const seeds = Number(process.env['SEEDS'] ?? 12);
+  const seeds = Number(process.env['SEEDS'] ?? 6);
   let moved = 0;
   for (let seed = first; seed < first + seeds; seed++) {
     const simulation = new RedriveSimulation(seed);

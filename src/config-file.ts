@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { Ajv, type ErrorObject } from 'ajv';
 import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
-import { LIMITS, type LimitName } from './core/index.ts';
+import { DELAY_PATTERN, LIMITS, type LimitName } from './core/index.ts';
 import {
   type CommandLine,
   type Environment,
@@ -34,6 +34,7 @@ const SCHEMA_OF_KIND = {
   boolean: { type: 'boolean' },
   level: { enum: LOG_LEVELS },
   texts: { type: 'array', items: TEXT },
+  delays: { type: 'array', minItems: 1, items: { type: 'string', pattern: DELAY_PATTERN } },
   users: {
     type: 'array',
     items: {

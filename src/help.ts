@@ -38,6 +38,7 @@ const ARGUMENT: Readonly<Record<string, string>> = {
   httpPort: ' PORT',
   logLevel: ' LEVEL',
   allowedOrigins: ' ORIGINS',
+  delayLevels: ' DELAYS',
   limits: ' NAME=VALUE',
 };
 
@@ -46,6 +47,7 @@ const fileOnly = (name: OptionName): boolean => 'fileOnly' in OPTIONS[name];
 
 function shownDefault(name: OptionName): string {
   const value: unknown = OPTIONS[name].default;
+  if (Array.isArray(value)) return value.join(',');
   return typeof value === 'object' ? '' : String(value);
 }
 

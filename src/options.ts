@@ -4,7 +4,7 @@
  * Precedence: flag > environment > file > default.
  */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import { LIMITS, type LimitName, type Limits, limitsWith } from './core/index.ts';
+import { DELAY_LEVELS, LIMITS, type LimitName, type Limits, limitsWith, parseDelay } from './core/index.ts';
 
 /** A user of the gateway, as the configuration file lists it. */
 export interface UserOption {
@@ -30,15 +30,16 @@ export interface Options {
   readonly guest: boolean;
   readonly anonymous: boolean;
   readonly allowedOrigins: readonly string[];
+  readonly delayLevels: readonly string[];
   readonly users: readonly UserOption[];
   readonly limits: Limits;
 }
 
-type OptionKind = 'text' | 'port' | 'boolean' | 'level' | 'texts' | 'users' | 'limits';
+type OptionKind = 'text' | 'port' | 'boolean' | 'level' | 'texts' | 'delays' | 'users' | 'limits';
 
 interface OptionRow {
   readonly kind: OptionKind;
-  readonly default: string | number | boolean | readonly never[] | Readonly<Record<string, never>>;
+  readonly default: string | number | boolean | readonly string[] | Readonly<Record<string, never>>;
   /** One line of help. */
   readonly help: string;
   /** Only in the file: too large or too secret for a command line. */
@@ -62,6 +63,11 @@ export const OPTIONS = {
     kind: 'texts',
     default: [],
     help: 'web origins (https://example.org) whose pages may use HTTP and WebSocket',
+  },
+  delayLevels: {
+    kind: 'delays',
+    default: DELAY_LEVELS,
+    help: 'delays that publishers ask for by number, from 1 on',
   },
   users: {
     kind: 'users',
@@ -108,6 +114,7 @@ export const KIND_TEXT: Readonly<Record<OptionKind, string>> = {
   boolean: 'true or false',
   level: `log level (${LOG_LEVELS.join(', ')})`,
   texts: 'list of texts',
+  delays: 'list of delays (250ms, 1s, 5m, 2h, 1d)',
   users: 'list of users',
   limits: 'map of names to numbers',
 };
@@ -164,6 +171,10 @@ function parseText(name: OptionName, text: string, where: string): unknown {
         .split(',')
         .map((item) => item.trim())
         .filter((item) => item !== '');
+    case 'delays': {
+      const delays = text.split(',').map((item) => item.trim());
+      return delays.every((delay) => parseDelay(delay) !== undefined) ? delays : refuse();
+    }
     default:
       return parseLimits(
         text.split(',').filter((pair) => pair.trim() !== ''),
@@ -210,7 +221,7 @@ function flagConfig(): NonNullable<ParseArgsConfig['options']> {
   for (const name of NAMES) {
     const row: OptionRow = OPTIONS[name];
     if (row.fileOnly) continue;
-    const many = row.kind === 'limits' || row.kind === 'texts';
+    const many = row.kind === 'limits' || row.kind === 'texts' || row.kind === 'delays';
     flags[flagOf(name)] = row.kind === 'boolean' ? { type: 'boolean' } : { type: 'string', multiple: many };
   }
   return flags;

@@ -105,6 +105,7 @@ async function build(start: StartOptions, closers: Closer[]): Promise<{ ports: P
     clock,
     limits,
     log,
+    delayLevels: options.delayLevels,
     ...(start.remedy === undefined ? {} : { remedy: start.remedy }),
   });
   log('info', 'recovered', { summary: running.summary });

@@ -54,6 +54,7 @@ t.test('every option but the file-only ones has a flag, a variable, and a line o
     boolean: 'false',
     level: 'warn',
     texts: 'https://a.example',
+    delays: '1s,250ms,2h',
     limits: 'sliceMs=4',
   };
   for (const name of NAMES) {

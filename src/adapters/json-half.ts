@@ -38,11 +38,11 @@ export function prepareJson(
   producer: Producer,
   addresses: AddressBook,
   said: JsonPrepare,
-  { group, id, nowMs, options }: { group: string; id: string; nowMs: number; options: number },
+  { broker, group, id, nowMs, options }: { broker: Broker; group: string; id: string; nowMs: number; options: number },
 ): boolean {
   const messages: HalfMessage[] = said.messages.map((one) => {
     const message = new Message();
-    fillMessage(message, one, bodyOf(one), nowMs);
+    fillMessage(broker, message, one, bodyOf(one), nowMs);
     return { address: addresses.find(targetOf(one)), message, mandatory: isMandatory(one) };
   });
   const settings: HalfSettings = {

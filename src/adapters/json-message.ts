@@ -20,6 +20,7 @@ import {
   type Message,
   userName,
 } from '../core/index.ts';
+import { type DelayNames, deliverAt } from './delay.ts';
 import { bytesFromBase64, hubToJson, type Json, jsonToHub, namedToJson } from './json-value.ts';
 
 type FieldKind = 'text' | 'id' | 'count';
@@ -55,6 +56,9 @@ export interface JsonPublish {
   persistent?: boolean;
   retain?: boolean;
   priority?: number;
+  delay_ms?: number;
+  deliver_at_ms?: number;
+  delay_level?: number;
   properties?: { readonly [name: string]: Json };
   headers?: JsonHeaders;
 }
@@ -84,6 +88,9 @@ export const PUBLISH_PROPERTIES = {
   persistent: { type: 'boolean' },
   retain: { type: 'boolean' },
   priority: { type: 'integer', minimum: 0, maximum: 255 },
+  delay_ms: { type: 'number' },
+  deliver_at_ms: { type: 'number' },
+  delay_level: { type: 'number' },
   properties: {
     type: 'object',
     additionalProperties: false,
@@ -104,14 +111,18 @@ const EMPTY = Buffer.alloc(0);
 /** The properties of messages published over HTTP and WebSocket. Format id 5 for ever. */
 export const JSON_FORMAT: Format = { id: 5, name: 'json', toHub };
 
-/** Fill `view` with a message whose body is `body`; `view` may be reused for every publish. */
-export function fillMessage(view: Message, said: JsonPublish, body: Buffer, nowMs: number): void {
+const DELAY_NAMES: DelayNames = { delayMs: 'delay_ms', deliverAtMs: 'deliver_at_ms', level: 'delay_level' };
+
+/** Fill `view` with a message whose body is `body`; `view` may be reused for every publish. Throws `invalid-argument`. */
+export function fillMessage(broker: Broker, view: Message, said: JsonPublish, body: Buffer, nowMs: number): void {
+  const delay = { delayMs: said.delay_ms, deliverAtMs: said.deliver_at_ms, level: said.delay_level };
+  view.deliverAtMs = deliverAt(broker, delay, DELAY_NAMES, nowMs);
   const head = encodeHead(said.properties, said.headers);
   const ttlMs = said.properties?.['ttl_ms'];
   view.format = JSON_FORMAT.id;
   view.flags = (said.persistent === false ? 0 : FLAG_DURABLE) | (said.retain === true ? FLAG_RETAIN : 0);
   view.priority = said.priority ?? 0;
-  view.expiresAtMs = typeof ttlMs === 'number' ? nowMs + ttlMs : 0;
+  view.expiresAtMs = typeof ttlMs === 'number' ? Math.max(nowMs, view.deliverAtMs) + ttlMs : 0;
   view.bytes = head.length === 0 ? body : Buffer.concat([head, body]);
   view.headStart = 0;
   view.headEnd = head.length;
@@ -226,6 +237,7 @@ export function messageJsonTail(broker: Broker, message: Message): string {
   json += `,"topic":${JSON.stringify(topicOf(message))}`;
   json += `,"payload":${payload},"encoding":"${text ? 'utf8' : 'base64'}"`;
   json += `,"persistent":${message.durable},"received_at_ms":${Math.round(message.receivedAtMs)}`;
+  if (message.deliverAtMs > 0) json += `,"deliver_at_ms":${message.deliverAtMs}`;
   if (message.priority > 0) json += `,"priority":${message.priority}`;
   if ((message.flags & FLAG_RETAINED) !== 0) json += ',"retained":true';
   const user = userName(message);

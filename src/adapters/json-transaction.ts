@@ -1,5 +1,5 @@
 /** Publishes in JSON that stand in a list: in a batch, and in a transaction (docs/transactions.md). */
-import { type Address, MANDATORY, Message, type Transaction } from '../core/index.ts';
+import { type Address, type Broker, MANDATORY, Message, type Transaction } from '../core/index.ts';
 import { bodyOf, fillMessage, type JsonPublish, PUBLISH_PROPERTIES } from './json-message.ts';
 import { type AddressBook, type JsonTarget, TARGET_ONE_OF, TARGET_PROPERTIES, targetOf } from './targets.ts';
 
@@ -28,6 +28,7 @@ const view = new Message();
 
 /** Make publishes part of a transaction. Throws what `Transaction.publish` does, and `not-found`, `invalid-argument`. */
 export function holdPublishes(
+  broker: Broker,
   transaction: Transaction,
   addresses: AddressBook,
   items: readonly JsonItem[],
@@ -35,7 +36,7 @@ export function holdPublishes(
 ): void {
   for (const item of items) {
     const address: Address = addresses.find(targetOf(item));
-    fillMessage(view, item, bodyOf(item), nowMs);
+    fillMessage(broker, view, item, bodyOf(item), nowMs);
     transaction.publish(address, view, isMandatory(item) ? MANDATORY : 0);
   }
 }

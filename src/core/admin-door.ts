@@ -1,6 +1,7 @@
 /**
  * The control plane of the door: settings, what `broker.admin` does, and what it shows. Promises are fine here.
  */
+import type { DelayAdmin } from './delay/door.ts';
 import type { Client, Identity } from './door.ts';
 import type { HalfAdmin } from './half/door.ts';
 import type { HubValue, Pattern } from './message.ts';
@@ -96,26 +97,6 @@ export interface ConsumerInfo extends Identity {
   timeoutMs: number;
 }
 
-/** A message whose time has not come. */
-export interface DelayedInfo {
-  /** Names it, until it is due. */
-  handle: string;
-  dueMs: number;
-  priority: number;
-  /** As stored: body, properties and names. */
-  bytes: number;
-  /** It survives a restart. */
-  durable: boolean;
-}
-
-/** A page of a list of delayed messages. */
-export interface DelayedPage {
-  /** Begin behind the message of this handle, which may be gone. */
-  after?: string;
-  /** Default 100. */
-  limit?: number;
-}
-
 export interface ExchangeInfo extends ExchangeSettings {
   name: string;
   bindings: number;
@@ -161,6 +142,7 @@ export interface BrokerInfo {
 /** Promises resolve when the effect is durable (at once for volatile objects). Effects are visible in memory at once. */
 export interface Admin {
   readonly halves: HalfAdmin;
+  readonly delays: DelayAdmin;
   /** Policies and live settings of queues. */
   readonly policies: PolicyAdmin;
   /** Messages moved out of a queue again. */
@@ -187,12 +169,6 @@ export interface Admin {
   ): Promise<number>;
   /** Delete all ready messages; resolves to their number. */
   purgeQueue(vhost: string, name: string, owner?: Client): Promise<number>;
-  /** Delayed messages of a queue, in the order in which they are due. Throws `not-found`, `invalid-argument` (handle). */
-  delayed(vhost: string, queue: string, page?: DelayedPage): Promise<DelayedInfo[]>;
-  /** Delete a delayed message. Throws `invalid-argument` (no handle), `not-found` (no such message, or it was due). */
-  cancelDelayed(vhost: string, queue: string, handle: string): Promise<void>;
-  /** Let a delayed message be due now. Throws as `cancelDelayed`. */
-  fireDelayed(vhost: string, queue: string, handle: string): Promise<void>;
   queue(vhost: string, name: string): QueueInfo | undefined;
   queues(vhost: string): QueueInfo[];
   /** Hand out at once what waits to be tried again; resolves to its number. Throws `not-found`. */

@@ -1,5 +1,6 @@
 /** The control plane: declare, bind, delete, purge, list. Checks and answers are here; the changes are `Vhost`'s. */
 import type { Client } from './client.ts';
+import { DelayAdmin } from './delay/admin.ts';
 import { bindingInfo, exchangeInfo, queueInfo, vhostInfo } from './describe.ts';
 import type {
   Admin as AdminDoor,
@@ -10,8 +11,6 @@ import type {
   Client as ClientDoor,
   ClientInfo,
   ConsumerInfo,
-  DelayedInfo,
-  DelayedPage,
   ExchangeInfo,
   ExchangeSettings,
   QueueInfo,
@@ -26,7 +25,6 @@ import { HalfAdmin } from './half/admin.ts';
 import type { Pattern } from './message.ts';
 import { checkName } from './names.ts';
 import { PolicyAdmin } from './policy/admin.ts';
-import { findDelayed, listDelayed } from './queue/delay-list.ts';
 import { purge } from './queue/purge.ts';
 import type { Queue } from './queue/queue.ts';
 import { checkRules } from './queue/rules.ts';
@@ -48,6 +46,7 @@ interface DeleteQueueOptions {
 
 export class Admin implements AdminDoor {
   readonly halves: HalfAdmin;
+  readonly delays: DelayAdmin;
   readonly #engine: Engine;
   readonly #topology: Topology;
   readonly #clients: ReadonlyMap<number, Client>;
@@ -60,6 +59,7 @@ export class Admin implements AdminDoor {
     this.#topology = topology;
     this.#clients = clients;
     this.halves = new HalfAdmin(topology);
+    this.delays = new DelayAdmin(topology);
     this.policies = new PolicyAdmin(topology);
     this.topics = new TopicAdmin(topology);
     this.redrives = new RedriveAdmin(topology);
@@ -187,28 +187,6 @@ export class Admin implements AdminDoor {
     this.#engine.flushSettlements();
     if (queue.logged) await this.#engine.whenDurable();
     return count;
-  }
-
-  async delayed(vhostName: string, name: string, { after, limit = 100 }: DelayedPage = {}): Promise<DelayedInfo[]> {
-    return listDelayed(this.#vhost(vhostName).queueFor(name, undefined), limit, after);
-  }
-
-  async cancelDelayed(vhostName: string, name: string, handle: string): Promise<void> {
-    const queue = this.#vhost(vhostName).queueFor(name, undefined);
-    const { slot, position } = findDelayed(queue, handle);
-    queue.delays?.cancel(slot, position);
-    this.#engine.flushSettlements();
-    await this.#engine.whenDurable();
-  }
-
-  async fireDelayed(vhostName: string, name: string, handle: string): Promise<void> {
-    const queue = this.#vhost(vhostName).queueFor(name, undefined);
-    findDelayed(queue, handle);
-    // Nobody sees a message that is not durable; meanwhile it may have gone another way.
-    await this.#engine.whenDurable();
-    const { slot, position } = findDelayed(queue, handle);
-    queue.delays?.release(slot, position);
-    await this.#engine.whenDurable();
   }
 
   queue(vhostName: string, name: string): QueueInfo | undefined {

@@ -10,14 +10,16 @@ import type { Topology } from './topology.ts';
 
 export class Broker implements BrokerDoor {
   readonly admin: Admin;
+  readonly delayLevelsMs: readonly number[];
   readonly #engine: Engine;
   readonly #topology: Topology;
   readonly #clients = new Map<number, Client>();
   #lastClient = 0;
   #stopping = false;
 
-  constructor(topology: Topology) {
+  constructor(topology: Topology, delayLevelsMs: readonly number[]) {
     this.#topology = topology;
+    this.delayLevelsMs = delayLevelsMs;
     this.#engine = topology.engine;
     this.admin = new Admin(topology, this.#clients);
   }

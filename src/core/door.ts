@@ -17,6 +17,7 @@ import type { GroupHandlers, GroupMember, GroupOptions, Reader, ReaderHandlers, 
 import type { Transaction, TransactionOptions } from './transaction/door.ts';
 
 export * from './admin-door.ts';
+export type * from './delay/door.ts';
 export type * from './half/door.ts';
 export type * from './topic/door.ts';
 export type * from './transaction/door.ts';
@@ -53,6 +54,8 @@ export interface Broker {
   /** Enter a virtual host. Throws `not-found`, `connection-limit`, `stopping`. */
   client(vhost: string, identity: Identity, handlers: ClientHandlers): Client;
   readonly admin: Admin;
+  /** Delays that publishers ask for by number, from 1 on: see `delayOfLevel`. */
+  readonly delayLevelsMs: readonly number[];
   /** The alarm in force, or undefined: publishers are blocked while there is one. */
   readonly blockedBy: string | undefined;
 }

@@ -2,6 +2,7 @@
 
 export type { Clock, Timer } from './clock.ts';
 export { SystemClock } from './clock.ts';
+export { DELAY_LEVELS, DELAY_MS_MAX, DELAY_PATTERN, delayOfLevel, parseDelay } from './delay/levels.ts';
 export * from './door.ts';
 export type { ErrorCode, Severity } from './errors.ts';
 export { CoreError, ERRORS } from './errors.ts';

@@ -7,6 +7,8 @@ import { TRANSIENT_BODY } from './bodies.ts';
 import { writeU32 } from './bytes.ts';
 import type { Client } from './client.ts';
 import { Confirms } from './confirms.ts';
+import { checkDelay } from './delay/delays.ts';
+import { delayInfo } from './delay/info.ts';
 import {
   type Address,
   CONFIRM,
@@ -25,8 +27,6 @@ import type { Exchange } from './exchange-entity.ts';
 import { hubOf } from './hub.ts';
 import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type RoutingKey } from './message.ts';
 import { entryLogs, type Plan, planOf } from './plan.ts';
-import { delayInfo } from './queue/delay-info.ts';
-import { checkDelay } from './queue/delays.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
 import { PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD } from './records.ts';
@@ -129,15 +129,16 @@ export class Producer implements ProducerDoor {
     let { plan } = target;
     if (plan === undefined || plan.version !== this.#vhost.router.version) plan = this.#route(target, message);
     if ((message.flags & FLAG_RETAIN) !== 0) this.#checkRetain(target, message);
-    if (message.deliverAtMs !== 0 && message.deliverAtMs > this.#engine.now()) return this.#delayed(target, plan);
+    if (message.deliverAtMs !== 0 && this.#waits(message, plan)) return plan.delayed(target.exchange, target.key.text);
     if (plan.topics.length > 0) this.#choosePartitions(plan.topics, target, message, length);
     return plan;
   }
 
-  /** The plan for a message that is to wait. */
-  #delayed({ exchange, key }: Target, plan: Plan): Plan {
-    this.#waitsIn = plan.queues;
-    return plan.delayed(exchange, key.text);
+  /** Whether a message is to wait: then its handles can be asked for. */
+  #waits({ deliverAtMs }: Message, plan: Plan): boolean {
+    const waits = deliverAtMs > this.#engine.now();
+    this.#waitsIn = waits ? plan.queues : [];
+    return waits;
   }
 
   get lastDelayed(): readonly string[] {

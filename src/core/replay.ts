@@ -1,13 +1,13 @@
 /** Replay: the records of the log after the newest checkpoint, applied. Nothing is routed, chosen or answered here. */
 import { strict as assert } from 'node:assert';
 import { readU16, readU32 } from './bytes.ts';
+import { delayInfo } from './delay/info.ts';
+import { DelaySlot } from './delay/slot.ts';
 import type { Engine } from './engine.ts';
 import { HALF_RECORD_FIRST, HALF_RECORD_LAST } from './half/records.ts';
 import { Message, RoutingKey } from './message.ts';
 import { addStoredPolicy, removeStoredPolicy, setStoredLiveRules } from './policy/stored.ts';
 import { readDeferred } from './queue/deferrals.ts';
-import { delayInfo } from './queue/delay-info.ts';
-import { DelaySlot } from './queue/delay-slot.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import { MOVE_HEAD_BYTES, PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBinding, unzigzag } from './records.ts';
 import { addStoredExchange, addStoredLog, addStoredQueue, bindStored } from './state.ts';

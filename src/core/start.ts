@@ -4,6 +4,7 @@
 import { Broker } from './broker.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Clock } from './clock.ts';
+import { DELAY_LEVELS, parseDelay } from './delay/levels.ts';
 import type { Disk } from './disk.ts';
 import { DiskAlarm } from './disk-alarm.ts';
 import type { Broker as BrokerDoor } from './door.ts';
@@ -27,6 +28,8 @@ export interface BrokerOptions {
   /** What the operator allows recovery to do with a damaged journal. */
   readonly remedy?: RecoveryRemedy;
   readonly log: Log;
+  /** Delays by level; RocketMQ's when nothing is said. */
+  readonly delayLevels?: readonly string[];
 }
 
 /** A broker that is ready to take clients. */
@@ -61,7 +64,7 @@ export async function startBroker(
   options: Omit<BrokerOptions, 'remedy'>,
   recovery: Recovery,
 ): Promise<RunningBroker & { internals: Internals }> {
-  const { clock, limits, log, disk } = options;
+  const { clock, limits, log, disk, delayLevels = DELAY_LEVELS } = options;
   const engine = new Engine(clock, limits, log);
   const topology = new Topology(engine);
   const failed = new Promise<Error>((resolve) => {
@@ -74,7 +77,10 @@ export async function startBroker(
   const journal = await recovery.open(engine);
   engine.attach(journal);
   for (const queue of topology.queuesById.values()) queue.resume();
-  const broker = new Broker(topology);
+  const broker = new Broker(
+    topology,
+    delayLevels.flatMap((level) => parseDelay(level) ?? []),
+  );
   if (!topology.vhosts.has(DEFAULT_VHOST)) await broker.admin.createVhost(DEFAULT_VHOST);
   const checkpointer = new Checkpointer(topology);
   const alarm = new DiskAlarm(engine, broker, disk);

@@ -4,14 +4,14 @@
  */
 import { strict as assert } from 'node:assert';
 import type { Client } from './client.ts';
+import { Delays } from './delay/delays.ts';
+import { DelaySlot } from './delay/slot.ts';
 import type { ExchangeSettings, QueueSettings } from './door.ts';
 import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
 import { Exchange } from './exchange-entity.ts';
 import { Halves } from './half/halves.ts';
 import type { Deferrals } from './queue/deferrals.ts';
-import { DelaySlot } from './queue/delay-slot.ts';
-import { Delays } from './queue/delays.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import { Lane } from './queue/lane.ts';
 import { Queue } from './queue/queue.ts';

@@ -3,6 +3,7 @@
  * journal here, right where they are made; replay makes the same changes through `Topology` and writes nothing.
  */
 import type { Client } from './client.ts';
+import type { DelaySlot } from './delay/slot.ts';
 import type { Arguments, ExchangeSettings, QueueSettings } from './door.ts';
 import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
@@ -13,7 +14,6 @@ import type { Pattern } from './message.ts';
 import type { RuleTable } from './policy/effective.ts';
 import { Policies, type Policy } from './policy/policies.ts';
 import { writeLiveRules, writePolicy } from './policy/stored.ts';
-import type { DelaySlot } from './queue/delay-slot.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import type { Lane } from './queue/lane.ts';
 import type { Queue } from './queue/queue.ts';

@@ -97,7 +97,13 @@ t.test('what is published in JSON is read back from the head bytes', async (t) =
     ['x-note', { $base64: 'AQI=' }],
   ];
   const properties = { content_type: 'text/plain', message_id: { $int64: '5' }, ttl_ms: 1000, subject: 's' };
-  fillMessage(view, { properties, headers, priority: 4, retain: true }, Buffer.from('body'), 10_000);
+  fillMessage(
+    brokerWith(JSON_FORMAT),
+    view,
+    { properties, headers, priority: 4, retain: true },
+    Buffer.from('body'),
+    10_000,
+  );
   t.equal(view.flags, FLAG_DURABLE | FLAG_RETAIN);
   t.equal(view.expiresAtMs, 11_000);
   t.equal(view.bytes.toString('utf8', view.bodyStart, view.bodyEnd), 'body');
@@ -125,7 +131,7 @@ t.test('without properties the head is empty, and the body is not copied', async
   t.equal(encodeHead(undefined, []).length, 0);
   const view = new Message();
   const body = Buffer.from('x');
-  fillMessage(view, { persistent: false }, body, 0);
+  fillMessage(brokerWith(JSON_FORMAT), view, { persistent: false }, body, 0);
   t.equal(view.bytes, body);
   t.equal(view.flags, 0);
   t.same(JSON_FORMAT.toHub(view), { durable: false, annotations: new Map(), application: [] });

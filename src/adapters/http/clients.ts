@@ -26,12 +26,15 @@ import { AddressBook, type Target } from '../targets.ts';
 export interface Published {
   /** False: no queue and no subscriber takes the key. A retained value is kept all the same. */
   readonly routed: boolean;
+  /** Handles of a message that waits, one for each queue. */
+  readonly delayed?: readonly string[];
 }
 
 interface Waiting {
   resolve(published: Published): void;
   reject(error: CoreError): void;
   routed: boolean;
+  delayed: readonly string[];
 }
 
 /** One user in one virtual host. */
@@ -86,11 +89,18 @@ export class HttpClient {
     const address = this.#addresses.find(target);
     fill(view);
     // Mandatory always: that is how we learn whether it was routed.
-    return this.#confirmed(() => this.#producer.publish(address, view, MANDATORY | CONFIRM));
+    return this.#confirmed((waiting) => {
+      const goesOn = this.#producer.publish(address, view, MANDATORY | CONFIRM);
+      if (view.deliverAtMs !== 0) waiting.delayed = this.#producer.lastDelayed;
+      return goesOn;
+    });
   }
 
   /** Prepare a half message, and wait until it is on disk. Rejects as `publish` does, and as the producer throws. */
-  async prepareHalf(said: JsonPrepare, half: { group: string; id: string; nowMs: number }): Promise<void> {
+  async prepareHalf(
+    said: JsonPrepare,
+    half: { broker: Broker; group: string; id: string; nowMs: number },
+  ): Promise<void> {
     if (this.#blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#blockedBy);
     while (this.#full !== undefined) await this.#drained(this.#full);
     if (this.#closed !== undefined) throw this.#closed;
@@ -106,13 +116,13 @@ export class HttpClient {
   }
 
   /** Send something that is confirmed, and wait for that. @param send answers false when the producer must wait */
-  #confirmed(send: () => boolean): Promise<Published> {
+  #confirmed(send: (waiting: Waiting) => boolean): Promise<Published> {
     return new Promise((resolve, reject) => {
-      const waiting: Waiting = { resolve, reject, routed: true };
+      const waiting: Waiting = { resolve, reject, routed: true, delayed: [] };
       this.#current = waiting;
       this.#confirms.push(waiting);
       try {
-        if (!send()) this.#full ??= [];
+        if (!send(waiting)) this.#full ??= [];
       } catch (error) {
         this.#confirms.pop();
         this.#addresses.clear();
@@ -165,7 +175,8 @@ export class HttpClient {
 
   #onConfirm(upTo: number, refused: readonly number[] | undefined): void {
     this.#confirms.confirm(upTo, refused, (waiting, ok) => {
-      if (ok) waiting.resolve({ routed: waiting.routed });
+      const { routed, delayed } = waiting;
+      if (ok) waiting.resolve(delayed.length > 0 ? { routed, delayed } : { routed });
       else waiting.reject(new CoreError('limit-exceeded', 'a queue it was routed to is full'));
     });
   }

@@ -14,6 +14,12 @@ const TEXTS: readonly (readonly [header: string, property: string])[] = [
   ['x-subject', 'subject'],
   ['x-group-id', 'group_id'],
 ];
+/** HTTP header and member that say when a message is due. */
+const DELAYS = [
+  ['x-delay', 'delay_ms'],
+  ['x-deliver-at', 'deliver_at_ms'],
+  ['x-delay-level', 'delay_level'],
+] as const;
 /** Headers with this prefix are headers of the message. HTTP does not keep their case: names come in lower case. */
 const PREFIX = 'x-property-';
 /** What `curl -d` calls every body. It says nothing about the message, so it is not kept. */
@@ -35,6 +41,10 @@ export function readHeaders(headers: IncomingHttpHeaders): JsonPublish {
   if (ttlMs !== undefined) properties['ttl_ms'] = ttlMs;
   const priority = numberIn(headers, 'x-priority', 255);
   if (priority !== undefined) said.priority = priority;
+  for (const [header, member] of DELAYS) {
+    const value = numberIn(headers, header, Number.MAX_SAFE_INTEGER);
+    if (value !== undefined) said[member] = value;
+  }
   const own: [string, Json][] = [];
   for (const [name, value] of Object.entries(headers)) {
     if (name.startsWith(PREFIX) && typeof value === 'string') own.push([name.slice(PREFIX.length), fromHeader(value)]);

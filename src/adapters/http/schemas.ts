@@ -64,6 +64,7 @@ export const QUEUE = {
     operator_policy: text,
     problems: texts,
     ready: count,
+    delayed: count,
     unsettled: count,
     deferred: count,
     consumers: count,

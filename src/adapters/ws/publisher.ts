@@ -20,8 +20,8 @@ import { AddressBook, targetOf } from '../targets.ts';
 import type { FrameId, PrepareFrame, PublishFrame } from './frames.ts';
 
 export interface PublisherHandlers {
-  /** The message of frame `id` is as durable as was asked. */
-  onConfirmed(id: FrameId, routed: boolean): void;
+  /** The message of frame `id` is as durable as was asked. @param delayed its handles, if it waits */
+  onConfirmed(id: FrameId, routed: boolean, delayed: readonly string[] | undefined): void;
   /** The messages of frame `id` are prepared under this id, on disk. */
   onPrepared(id: FrameId, half: string): void;
   onRefused(id: FrameId, error: CoreError): void;
@@ -34,6 +34,8 @@ interface Waiting {
   readonly id: FrameId;
   readonly mandatory: boolean;
   routed: boolean;
+  /** Handles of a message that waits. */
+  delayed?: readonly string[];
   /** Of a half message. */
   readonly half?: string;
 }
@@ -69,7 +71,7 @@ export class Publisher {
   publish(frame: PublishFrame): void {
     if (this.#broker.blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#broker.blockedBy);
     const address = this.#addresses.find(targetOf(frame));
-    fillMessage(view, frame, bodyOf(frame), this.#clock.now());
+    fillMessage(this.#broker, view, frame, bodyOf(frame), this.#clock.now());
     const { id } = frame;
     if (id === undefined) {
       if (!this.#producer.publish(address, view, 0)) this.#handlers.onFull();
@@ -77,7 +79,11 @@ export class Publisher {
     }
     const waiting: Waiting = { id, mandatory: frame.mandatory === true || frame.queue !== undefined, routed: true };
     // Mandatory always: that is how we learn whether it was routed.
-    this.#confirmed(waiting, () => this.#producer.publish(address, view, MANDATORY | CONFIRM));
+    this.#confirmed(waiting, () => {
+      const goesOn = this.#producer.publish(address, view, MANDATORY | CONFIRM);
+      if (view.deliverAtMs !== 0 && this.#producer.lastDelayed.length > 0) waiting.delayed = this.#producer.lastDelayed;
+      return goesOn;
+    });
   }
 
   /** Prepare the messages of a frame. Throws as the producer does. */
@@ -88,7 +94,7 @@ export class Publisher {
     checkText(half, 'the id of the half message');
     const nowMs = this.#clock.now();
     const send = (options: number) =>
-      prepareJson(this.#producer, this.#addresses, frame, { group, id: half, nowMs, options });
+      prepareJson(this.#producer, this.#addresses, frame, { broker: this.#broker, group, id: half, nowMs, options });
     if (id !== undefined) this.#confirmed({ id, mandatory: false, routed: true, half }, () => send(CONFIRM));
     else if (frame.half === undefined)
       throw new CoreError('invalid-argument', 'without `id` or `half`, nobody knows it');
@@ -118,7 +124,7 @@ export class Publisher {
     if (this.#broker.blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#broker.blockedBy);
     const transaction = this.#producer.transaction({ unroutable: 'refuse' });
     try {
-      holdPublishes(transaction, this.#addresses, items, this.#clock.now());
+      holdPublishes(this.#broker, transaction, this.#addresses, items, this.#clock.now());
       hold(transaction);
       transaction.commit(done);
     } catch (error) {
@@ -137,7 +143,7 @@ export class Publisher {
     } else if (waiting.half !== undefined) {
       this.#handlers.onPrepared(waiting.id, waiting.half);
     } else {
-      this.#handlers.onConfirmed(waiting.id, waiting.routed);
+      this.#handlers.onConfirmed(waiting.id, waiting.routed, waiting.delayed);
     }
   }
 }

@@ -254,7 +254,7 @@ export class JsonSession {
       },
     );
     const publisher = new Publisher(broker, client, limits, clock, {
-      onConfirmed: (id, routed) => this.#send({ op: 'ok', id, routed }),
+      onConfirmed: (id, routed, delayed) => this.#send({ op: 'ok', id, routed, delayed }),
       onPrepared: (id, half) => this.#send({ op: 'ok', id, half }),
       onRefused: (id, error) => this.#fail(id, error),
       onFull: () => this.#output.pause(),

@@ -3,6 +3,8 @@
  * record. Bodies stay where they are; the references move. What a restart forgets (transient queues, taps) sees nothing before
  * that record is durable, so that nobody ever sees a part of a half that was not committed.
  */
+
+import { delayInfo } from '../delay/info.ts';
 import type { Engine } from '../engine.ts';
 import { CoreError } from '../errors.ts';
 import type { Exchange } from '../exchange-entity.ts';
@@ -11,7 +13,6 @@ import type { BodyRef } from '../journal/journal.ts';
 import { exchangeName, FLAG_DURABLE, keyText, Message, RoutingKey } from '../message.ts';
 import { entryLogs, type Plan, planOf } from '../plan.ts';
 import type { Claim } from '../queue/bound.ts';
-import { delayInfo } from '../queue/delay-info.ts';
 import type { EntryLog } from '../queue/entry-log.ts';
 import type { Queue } from '../queue/queue.ts';
 import { enteredAt, readStored } from '../stored-message.ts';

@@ -6,6 +6,7 @@
 
 import type { Client } from '../client.ts';
 import { codeOf, type DeathReason } from '../death.ts';
+import { Delays } from '../delay/delays.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
 import type { BodyRef } from '../journal/journal.ts';
@@ -20,7 +21,6 @@ import { Bound, isBounded } from './bound.ts';
 import type { Consumers } from './consumers.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { type Deferrals, defer } from './deferrals.ts';
-import { Delays } from './delays.ts';
 import { cameBack, failuresOf, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
 import type { EntryLog } from './entry-log.ts';
 import { Expiry } from './expiry.ts';

@@ -160,7 +160,7 @@ t.test('exchanges: what is refused', async (t) => {
   );
   for (const [type, code] of [
     ['x-unknown', 503],
-    ['x-delayed-message', 540],
+    ['x-consistent-hash', 540],
   ] as const) {
     const client = await openChannel(port);
     client.method(1, 'exchange.declare', declare({ type }));

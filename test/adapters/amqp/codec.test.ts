@@ -3,6 +3,7 @@ import { decodeMethod, encodeMethod, readU32, readU64, writeU64 } from '../../..
 import { AmqpError } from '../../../src/adapters/amqp/v091/errors.ts';
 import { Reader, scanTable, Writer } from '../../../src/adapters/amqp/v091/fields.ts';
 import { METHODS, type MethodName, methodFields } from '../../../src/adapters/amqp/v091/methods.ts';
+import { PropertyScan } from '../../../src/adapters/amqp/v091/properties.ts';
 import type { HubValue } from '../../../src/core/index.ts';
 import { Prng } from '../../../src/testing/prng.ts';
 import { refusal } from './_raw.ts';
@@ -76,7 +77,7 @@ t.test(`field tables survive a round trip, and amqplib reads them alike (seed ${
     const reader = new Reader(bytes, 0, bytes.length);
     t.strictSame(reader.table(), asRead(given), `round ${round}`);
     t.equal(reader.at, bytes.length);
-    const found = { carbonCopy: false, half: false };
+    const found = new PropertyScan();
     t.equal(scanTable(bytes, 0, bytes.length, found), bytes.length, 'the scan ends where the reader does');
     const theirs = amqplib.decodeFields(bytes.subarray(4));
     t.strictSame(Object.keys(theirs), Object.keys(given), 'amqplib finds the same names');
@@ -120,7 +121,7 @@ t.test('every type of the errata', (t) => {
     whole.writeUInt32BE(body.length);
     body.copy(whole, 4);
     t.strictSame(new Reader(whole, 0, whole.length).table()['k'], expected, type);
-    t.equal(scanTable(whole, 0, whole.length, { carbonCopy: false, half: false }), whole.length, `scan ${type}`);
+    t.equal(scanTable(whole, 0, whole.length, new PropertyScan()), whole.length, `scan ${type}`);
   }
   t.end();
 });
@@ -149,7 +150,7 @@ t.test('nesting is bounded, in the reader and in the scan', (t) => {
     'syntax-error',
   );
   t.equal(
-    refusal(() => scanTable(bytes, 0, bytes.length, { carbonCopy: false, half: false })),
+    refusal(() => scanTable(bytes, 0, bytes.length, new PropertyScan())),
     'syntax-error',
   );
   t.end();
@@ -163,7 +164,7 @@ t.test(`damaged tables: the scan accepts exactly what the reader accepts (seed $
     for (let i = 0; i <= prng.below(3); i++) bytes[prng.below(bytes.length)] = prng.below(256);
     const outcomes = [
       () => new Reader(bytes, 0, bytes.length).table(),
-      () => scanTable(bytes, 0, bytes.length, { carbonCopy: false, half: false }),
+      () => scanTable(bytes, 0, bytes.length, new PropertyScan()),
     ].map((attempt) => {
       try {
         attempt();

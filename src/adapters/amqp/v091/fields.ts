@@ -298,12 +298,18 @@ export class Writer {
   }
 }
 
+/** Headers that say when a message is to be delivered: in so many milliseconds, at a time, or by a level. */
+export const DELAY_NAMES = { delayMs: 'x-delay', deliverAtMs: 'x-deliver-at', level: 'x-delay-level' } as const;
+const DELAY_HEADERS: ReadonlySet<string> = new Set(Object.values(DELAY_NAMES));
+
 /** What `scanTable` found. */
 export interface TableScan {
   /** The table names further recipients (RabbitMQ's "sender-selected distribution"). */
   carbonCopy: boolean;
   /** The table has a header of half messages. */
   half: boolean;
+  /** The table says when the message is to be delivered. */
+  delay: boolean;
 }
 
 /**
@@ -319,6 +325,7 @@ export function scanTable(bytes: Buffer, at: number, end: number, found: TableSc
     here = name + length;
     if (isCarbonCopyName(bytes, name, length)) found.carbonCopy = true;
     else if (isHalfName(bytes, name, length)) found.half = true;
+    else if (isDelayName(bytes, name, length)) found.delay = true;
     here = skipValue(bytes, here, to, 1);
   }
   return to;
@@ -333,6 +340,12 @@ function isCarbonCopyName(bytes: Buffer, at: number, length: number): boolean {
 function isHalfName(bytes: Buffer, at: number, length: number): boolean {
   if (length < 6 || bytes[at] !== 0x78 || bytes[at + 1] !== 0x2d || bytes[at + 2] !== 0x68) return false;
   return bytes[at + 3] === 0x61 && bytes[at + 4] === 0x6c && bytes[at + 5] === 0x66;
+}
+
+/** `x-delay`, `x-deliver-at`, `x-delay-level`. */
+function isDelayName(bytes: Buffer, at: number, length: number): boolean {
+  if (length < 7 || length > 13 || bytes[at] !== 0x78 || bytes[at + 2] !== 0x64) return false;
+  return DELAY_HEADERS.has(bytes.toString('latin1', at, at + length));
 }
 
 /** Bytes of the values of fixed size, by type; 0 for the others. */

@@ -4,8 +4,9 @@
  * somebody asks: a headers exchange, a conversion, an inspection.
  */
 import type { HubValue } from '../../../core/index.ts';
+import type { Delay } from '../../delay.ts';
 import { AmqpError } from './errors.ts';
-import { Reader, scanTable, type TableScan, Writer } from './fields.ts';
+import { DELAY_NAMES, Reader, scanTable, type TableScan, Writer } from './fields.ts';
 import type { FieldTable } from './methods.ts';
 
 /** In the order of their flags, from bit 15 down. */
@@ -127,6 +128,7 @@ export class PropertyScan implements TableScan {
   userEnd = 0;
   carbonCopy = false;
   half = false;
+  delay = false;
 }
 
 /**
@@ -141,6 +143,7 @@ export function scanProperties(bytes: Buffer, start: number, end: number, scan: 
   scan.userEnd = 0;
   scan.carbonCopy = false;
   scan.half = false;
+  scan.delay = false;
   if (end - start < 2) throw malformed();
   const flags = ((bytes[start] as number) << 8) | (bytes[start + 1] as number);
   if ((flags & ~FLAGS_USED) !== 0) throw malformed();
@@ -202,6 +205,13 @@ function scanExpiration(bytes: Buffer, at: number, end: number, scan: PropertySc
 
 function malformed(): AmqpError {
   return new AmqpError('syntax-error', 'the property list does not fit its flags');
+}
+
+/** What the headers say of the time of delivery; the values are not checked. */
+export function delayOf(bytes: Buffer, start: number, end: number): Delay {
+  const { headers = {} } = decodeProperties(bytes, start, end);
+  const { delayMs, deliverAtMs, level } = DELAY_NAMES;
+  return { delayMs: headers[delayMs], deliverAtMs: headers[deliverAtMs], level: headers[level] };
 }
 
 /** Further routing keys named by the headers CC and BCC, and the properties without BCC when there was one. */

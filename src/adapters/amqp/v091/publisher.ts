@@ -20,6 +20,7 @@ import {
   type Transaction,
 } from '../../../core/index.ts';
 import { copyBytes } from '../../bytes.ts';
+import { deliverAt } from '../../delay.ts';
 import { InternTable } from '../../intern.ts';
 import {
   CONTENT_HEADER_BYTES,
@@ -38,12 +39,12 @@ import {
   writeU64,
 } from './codec.ts';
 import { AmqpError, REPLIES, REPLY_OF } from './errors.ts';
-import { Writer } from './fields.ts';
+import { DELAY_NAMES, Writer } from './fields.ts';
 import { halfRequest } from './halves.ts';
 import type { ChannelHost, LateWriter } from './host.ts';
 import { AMQP091_FORMAT, SEPARATOR } from './message.ts';
 import { METHODS } from './methods.ts';
-import { carbonCopies, PropertyScan, scanProperties } from './properties.ts';
+import { carbonCopies, delayOf, PropertyScan, scanProperties } from './properties.ts';
 
 const BASIC_CLASS = 60;
 /** Bits of basic.publish. */
@@ -246,7 +247,9 @@ export class Publisher implements ProducerHandlers, LateWriter {
     const message = this.#message;
     message.flags = scan.persistent ? FLAG_DURABLE : 0;
     message.priority = scan.priority;
-    message.expiresAtMs = scan.expirationMs < 0 ? 0 : this.#host.clock.now() + scan.expirationMs;
+    message.deliverAtMs = scan.delay ? this.#deliverAt(bytes, headStart, headEnd) : 0;
+    message.expiresAtMs =
+      scan.expirationMs < 0 ? 0 : Math.max(this.#host.clock.now(), message.deliverAtMs) + scan.expirationMs;
     message.bytes = bytes;
     message.headStart = headStart;
     message.headEnd = headEnd;
@@ -326,6 +329,11 @@ export class Publisher implements ProducerHandlers, LateWriter {
     message.headEnd = head.length;
     message.bodyStart = head.length;
     message.bodyEnd = message.bytes.length;
+  }
+
+  #deliverAt(bytes: Buffer, headStart: number, headEnd: number): number {
+    const { broker, clock } = this.#host;
+    return deliverAt(broker, delayOf(bytes, headStart, headEnd), DELAY_NAMES, clock.now());
   }
 
   #checkUser(bytes: Buffer): void {

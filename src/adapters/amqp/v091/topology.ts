@@ -20,12 +20,15 @@ const KINDS: readonly string[] = ['direct', 'fanout', 'topic', 'headers'];
 /** Kinds other brokers know; refused by name rather than as unknown. */
 const KINDS_OF_OTHERS: readonly string[] = [
   'x-consistent-hash',
-  'x-delayed-message',
   'x-modulus-hash',
   'x-random',
   'x-recent-history',
   'x-local-random',
 ];
+/** RabbitMQ's plug-in has a kind of exchange for delayed messages, which routes as the kind named by this argument does. Here
+ *  any exchange takes delayed messages. */
+const DELAYED_KIND = 'x-delayed-message';
+const DELAYED_TYPE_ARGUMENT = 'x-delayed-type';
 /** Names the broker keeps for itself. */
 const RESERVED_PREFIX = 'amq.';
 
@@ -56,7 +59,7 @@ export class Topology {
       return;
     }
     refuseDefaultExchange(name);
-    const kind = kindOf(args.type);
+    const kind = args.type === DELAYED_KIND ? delayedKind(name, args.arguments) : kindOf(args.type);
     if (existing === undefined) refuseReserved('exchange', name);
     const { 'alternate-exchange': alternate, ...others } = args.arguments;
     if (alternate !== undefined && typeof alternate !== 'string') {
@@ -202,6 +205,14 @@ function kindOf(type: string): ExchangeKindName {
   if (KINDS.includes(type)) return type as ExchangeKindName;
   if (KINDS_OF_OTHERS.includes(type)) throw new AmqpError('not-implemented', `exchange type '${type}'`);
   throw new AmqpError('command-invalid', `unknown exchange type '${type}'`);
+}
+
+/** The kind an exchange for delayed messages routes by. */
+function delayedKind(name: string, args: FieldTable): ExchangeKindName {
+  const type = args[DELAYED_TYPE_ARGUMENT];
+  if (typeof type === 'string' && KINDS.includes(type)) return type as ExchangeKindName;
+  const problem = `'${DELAYED_TYPE_ARGUMENT}' must be one of ${KINDS.join(', ')}`;
+  throw new AmqpError('precondition-failed', `invalid argument of exchange '${name}': ${problem}`);
 }
 
 function refuseDefaultExchange(name: string): void {

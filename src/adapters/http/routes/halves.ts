@@ -70,7 +70,7 @@ function prepareRoute(app: FastifyInstance, context: HttpContext): void {
         checkText(group, 'the name of the producer group');
         checkText(half, 'the id of the half message');
         const nowMs = context.options.clock.now();
-        await client.prepareHalf(request.body, { group, id: half, nowMs });
+        await client.prepareHalf(request.body, { broker: context.broker, group, id: half, nowMs });
         return reply.code(201).send({ group, half });
       }),
   );

@@ -23,7 +23,8 @@ const FLAGS = {
   mandatory: { type: 'boolean' },
 } as const;
 
-const PUBLISHED = object({ routed: { type: 'boolean' } });
+const HANDLES = { type: 'array', items: { type: 'string' } } as const;
+const PUBLISHED = object({ routed: { type: 'boolean' }, delayed: HANDLES });
 const EMPTY = Buffer.alloc(0);
 /** `publish` fills it and the core copies it before the call returns: one is enough. */
 const view = new Message();
@@ -74,6 +75,7 @@ export function publishRoutes(app: FastifyInstance, context: HttpContext): void 
 export function batchRoutes(app: FastifyInstance, context: HttpContext): void {
   const item = object({
     routed: { type: 'boolean' },
+    delayed: HANDLES,
     error: { type: 'string' },
     message: { type: 'string' },
   });
@@ -134,5 +136,7 @@ function publish(
   said: JsonPublish,
   body: Buffer,
 ): Promise<Published> {
-  return client.publish(target, view, (message) => fillMessage(message, said, body, context.options.clock.now()));
+  return client.publish(target, view, (message) =>
+    fillMessage(context.broker, message, said, body, context.options.clock.now()),
+  );
 }

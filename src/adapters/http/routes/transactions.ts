@@ -65,7 +65,7 @@ export function transactionRoutes(app: FastifyInstance, context: HttpContext): v
         const touched: Lease[] = [];
         let settled = 0;
         await client.transact((transaction, addresses) => {
-          holdPublishes(transaction, addresses, publishes, context.options.clock.now());
+          holdPublishes(context.broker, transaction, addresses, publishes, context.options.clock.now());
           for (const { lease: id, op, deliveries, failed } of settlements) {
             const lease = leases.find(id, client);
             const ranges = deliveries === undefined ? undefined : parseRanges(deliveries);

@@ -1,10 +1,10 @@
 /** Looking at the delayed messages of a queue, and finding one by its handle. */
 import { TRANSIENT_BODY } from '../bodies.ts';
-import type { DelayedInfo } from '../door.ts';
 import { CoreError } from '../errors.ts';
-import { handleOf, parseHandle } from './delay-handle.ts';
-import type { DelaySlot } from './delay-slot.ts';
-import type { Queue } from './queue.ts';
+import type { Queue } from '../queue/queue.ts';
+import type { DelayedInfo } from './door.ts';
+import { handleOf, parseHandle } from './handle.ts';
+import type { DelaySlot } from './slot.ts';
 
 /** Entries looked at in one step. */
 const STEP_ENTRIES = 4096;

@@ -4,13 +4,13 @@
  * the slot is passed over when its turn comes.
  */
 import { TRANSIENT_BODY } from '../bodies.ts';
+import { EntryLog } from '../queue/entry-log.ts';
+import type { Queue } from '../queue/queue.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
-import { DUE_MASK, delayedLevel, SLOT_MS } from './delay-info.ts';
 import type { Delays } from './delays.ts';
-import { type After, DueSearch } from './due-search.ts';
-import { EntryLog } from './entry-log.ts';
+import { DUE_MASK, delayedLevel, SLOT_MS } from './info.ts';
 import { NearHeap } from './near-heap.ts';
-import type { Queue } from './queue.ts';
+import { type After, DueSearch } from './search.ts';
 
 /** A search finds so many; in a slot of many entries this share of them. */
 const NEAR_MIN = 1024;

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { type Arguments, FLAG_DURABLE, FLAG_RETAIN, type Message } from '../../src/core/index.ts';
-import { SimClock } from '../../src/testing/sim-clock.ts';
+import { type Arguments, FLAG_DURABLE, FLAG_RETAIN, type Message } from '../../../src/core/index.ts';
+import { SimClock } from '../../../src/testing/sim-clock.ts';
 import {
   bodyOf,
   collect,
@@ -13,7 +13,7 @@ import {
   start,
   TRANSIENT,
   text,
-} from './fixture.ts';
+} from '../fixture.ts';
 
 const HOUR_MS = 3_600_000;
 const YEAR_MS = 365 * 24 * HOUR_MS;
@@ -334,7 +334,7 @@ t.test('handles: list in the order of due times, page by page; cancel, fire, and
     hours.map((hour, n) => delayed(fixture, `${n}`, hour * HOUR_MS, n === 2 ? 0 : FLAG_DURABLE)),
   );
   t.equal(new Set(handles).size, hours.length);
-  const all = await clock.drive(admin.delayed('/', 'q'));
+  const all = await clock.drive(admin.delays.list('/', 'q'));
   t.same(
     all.map(({ handle }) => handle),
     [1, 4, 3, 0, 6, 5, 2].map((n) => handles[n]),
@@ -344,7 +344,9 @@ t.test('handles: list in the order of due times, page by page; cancel, fire, and
   const paged: string[] = [];
   for (;;) {
     const after = paged.at(-1);
-    const page = await clock.drive(admin.delayed('/', 'q', { limit: 2, ...(after === undefined ? {} : { after }) }));
+    const page = await clock.drive(
+      admin.delays.list('/', 'q', { limit: 2, ...(after === undefined ? {} : { after }) }),
+    );
     if (page.length === 0) break;
     paged.push(...page.map(({ handle }) => handle));
   }
@@ -354,33 +356,33 @@ t.test('handles: list in the order of due times, page by page; cancel, fire, and
   );
 
   const [first = '', second = '', third = ''] = paged;
-  await clock.drive(admin.cancelDelayed('/', 'q', first));
-  const after = await clock.drive(admin.delayed('/', 'q', { after: first, limit: 1 }));
+  await clock.drive(admin.delays.cancel('/', 'q', first));
+  const after = await clock.drive(admin.delays.list('/', 'q', { after: first, limit: 1 }));
   t.equal(after[0]?.handle, second, 'a page may begin behind one that is gone');
-  await clock.drive(admin.fireDelayed('/', 'q', third));
+  await clock.drive(admin.delays.fire('/', 'q', third));
   t.match(info(fixture), { ready: 1, delayed: 5 });
   for (const handle of [first, third]) {
-    await t.rejects(admin.cancelDelayed('/', 'q', handle), {
+    await t.rejects(admin.delays.cancel('/', 'q', handle), {
       code: 'not-found',
       message: /it was due, or it was cancelled/,
     });
-    await t.rejects(admin.fireDelayed('/', 'q', handle), { code: 'not-found' });
+    await t.rejects(admin.delays.fire('/', 'q', handle), { code: 'not-found' });
   }
   for (const handle of ['', 'x', '1-2', '1-2-3-4', 'a-b-\u00e9', 'zzzzzzzzzzzz-1-1']) {
-    await t.rejects(admin.cancelDelayed('/', 'q', handle), { code: 'invalid-argument', message: /is no handle/ });
+    await t.rejects(admin.delays.cancel('/', 'q', handle), { code: 'invalid-argument', message: /is no handle/ });
   }
-  await t.rejects(admin.delayed('/', 'q', { after: 'x' }), { code: 'invalid-argument' });
-  await t.rejects(admin.delayed('/', 'nowhere'), { code: 'not-found' });
+  await t.rejects(admin.delays.list('/', 'q', { after: 'x' }), { code: 'invalid-argument' });
+  await t.rejects(admin.delays.list('/', 'nowhere'), { code: 'not-found' });
   const forged = second.replace(/^[^-]+/, (due) => (Number.parseInt(due, 36) + 1).toString(36));
-  await t.rejects(admin.cancelDelayed('/', 'q', forged), { code: 'not-found' });
+  await t.rejects(admin.delays.cancel('/', 'q', forged), { code: 'not-found' });
 
   disk.kill();
   clock.clear();
   const again = await start({}, clock, disk);
   t.match(info(again), { ready: 1, delayed: 4 }, 'what was confirmed is durable');
-  await t.rejects(again.broker.admin.fireDelayed('/', 'q', third), { code: 'not-found' });
+  await t.rejects(again.broker.admin.delays.fire('/', 'q', third), { code: 'not-found' });
   const { bodies } = collect(connect(again), 'q');
-  await clock.drive(again.broker.admin.fireDelayed('/', 'q', handles[5] as string));
+  await clock.drive(again.broker.admin.delays.fire('/', 'q', handles[5] as string));
   await pass(clock, 100 * HOUR_MS);
   t.same(bodies, ['3', '5', '4', '0', '6']);
   await clock.drive(again.close());
@@ -394,7 +396,7 @@ t.test('a handle fired in the turn of its publish waits for the journal', async 
   const producer = connect(fixture).producer({});
   producer.publish(producer.address('', key('q')), delayed(fixture, 'a', HOUR_MS), 0);
   const [handle = ''] = producer.lastDelayed;
-  const fired = fixture.broker.admin.fireDelayed('/', 'q', handle);
+  const fired = fixture.broker.admin.delays.fire('/', 'q', handle);
   t.equal(info(fixture).ready, 0);
   await clock.drive(fired);
   await fixture.settle();

@@ -8,13 +8,13 @@ import type { Timed } from '../deadlines.ts';
 import type { Dispatched } from '../engine.ts';
 import { CoreError } from '../errors.ts';
 import { FLAG_RETAIN, type Message } from '../message.ts';
-import { handleOf } from './delay-handle.ts';
-import { SLOT_MS } from './delay-info.ts';
-import type { DelaySlot } from './delay-slot.ts';
-import type { Lane } from './lane.ts';
-import type { Queue } from './queue.ts';
-import { TIME_MS_MAX } from './rules.ts';
-import { transfer } from './transfer.ts';
+import type { Lane } from '../queue/lane.ts';
+import type { Queue } from '../queue/queue.ts';
+import { transfer } from '../queue/transfer.ts';
+import { handleOf } from './handle.ts';
+import { SLOT_MS } from './info.ts';
+import { DELAY_MS_MAX } from './levels.ts';
+import type { DelaySlot } from './slot.ts';
 
 /** A slot is looked at so long before it begins. */
 const LOOK_AHEAD_MS = 10_000;
@@ -27,8 +27,11 @@ export function checkDelay({ deliverAtMs, flags }: Message, nowMs: number): void
     throw new CoreError('invalid-argument', `deliver at ${deliverAtMs}: not a time in whole milliseconds since 1970`);
   }
   const delayMs = deliverAtMs - nowMs;
-  if (delayMs > TIME_MS_MAX) {
-    throw new CoreError('invalid-argument', `a delay of ${delayMs} ms; at most ${TIME_MS_MAX} (ten years) are allowed`);
+  if (delayMs > DELAY_MS_MAX) {
+    throw new CoreError(
+      'invalid-argument',
+      `a delay of ${delayMs} ms; at most ${DELAY_MS_MAX} (ten years) are allowed`,
+    );
   }
   if (delayMs > 0 && (flags & FLAG_RETAIN) !== 0) {
     throw new CoreError('invalid-argument', 'a delayed message cannot be a retained last value');

@@ -4,7 +4,7 @@
  * still be among the found.
  */
 import type { EntryRing } from '../slab/entry-ring.ts';
-import { DUE_MASK } from './delay-info.ts';
+import { DUE_MASK } from './info.ts';
 import { NearHeap } from './near-heap.ts';
 
 /** Begin behind this entry. */

@@ -1,5 +1,5 @@
 /** Handles name delayed messages for people and clients: when it is due, the entry log and the position in it, in base 36. */
-import type { DelaySlot } from './delay-slot.ts';
+import type { DelaySlot } from './slot.ts';
 
 /** What a handle says. */
 export interface Handle {

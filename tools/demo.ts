@@ -5,16 +5,29 @@
 import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
 import { deadLetters } from './demo/dead-letters.ts';
+import { fairShare } from './demo/fair-share.ts';
 import { filters } from './demo/filters.ts';
 import { type Feature, Gateway } from './demo/gateway.ts';
 import { halfMessages } from './demo/half-messages.ts';
 import { priority } from './demo/priority.ts';
+import { retry } from './demo/retry.ts';
+import { singleActive } from './demo/single-active.ts';
 import { step, stepsBegun } from './demo/steps.ts';
 import { tour } from './demo/tour.ts';
 import { transactions } from './demo/transactions.ts';
 
 /** The first is shown unless another is asked for. */
-const FEATURES: readonly Feature[] = [tour, deadLetters, filters, halfMessages, priority, transactions];
+const FEATURES: readonly Feature[] = [
+  tour,
+  deadLetters,
+  fairShare,
+  filters,
+  halfMessages,
+  priority,
+  retry,
+  singleActive,
+  transactions,
+];
 
 /** Like other programs: the request made no sense. */
 const EXIT_USAGE = 2;

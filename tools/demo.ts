@@ -9,7 +9,9 @@ import { fairShare } from './demo/fair-share.ts';
 import { filters } from './demo/filters.ts';
 import { type Feature, Gateway } from './demo/gateway.ts';
 import { halfMessages } from './demo/half-messages.ts';
+import { policies } from './demo/policies.ts';
 import { priority } from './demo/priority.ts';
+import { redrive } from './demo/redrive.ts';
 import { retry } from './demo/retry.ts';
 import { singleActive } from './demo/single-active.ts';
 import { step, stepsBegun } from './demo/steps.ts';
@@ -23,7 +25,9 @@ const FEATURES: readonly Feature[] = [
   fairShare,
   filters,
   halfMessages,
+  policies,
   priority,
+  redrive,
   retry,
   singleActive,
   transactions,

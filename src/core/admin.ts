@@ -30,7 +30,8 @@ import type { Queue } from './queue/queue.ts';
 import { checkRules } from './queue/rules.ts';
 import { RECORD } from './records.ts';
 import { RedriveAdmin } from './redrive/admin.ts';
-import { sameArguments, TlvWriter } from './tlv.ts';
+import { checkSameExchange, checkSameQueue } from './same.ts';
+import { TlvWriter } from './tlv.ts';
 import { TopicAdmin } from './topic/admin.ts';
 import type { Topic } from './topic/topic.ts';
 import type { Topology } from './topology.ts';
@@ -334,28 +335,4 @@ function exchangeOf(vhost: Vhost, name: string): Exchange {
   const exchange = vhost.router.get(name);
   if (exchange === undefined) throw new CoreError('not-found', `exchange '${name}' in virtual host '${vhost.name}'`);
   return exchange;
-}
-
-function checkSameExchange(known: Exchange, wanted: ExchangeSettings): void {
-  const { settings, name } = known;
-  for (const field of ['kind', 'durable', 'autoDelete', 'internal', 'alternate'] as const) {
-    if (settings[field] !== wanted[field]) {
-      throw new CoreError('already-exists', `exchange '${name}' has ${field} ${settings[field]}, not ${wanted[field]}`);
-    }
-  }
-  if (!sameArguments(settings.arguments, wanted.arguments)) {
-    throw new CoreError('already-exists', `exchange '${name}' has other arguments`);
-  }
-}
-
-function checkSameQueue(known: Queue, wanted: QueueSettings): void {
-  const { settings, name } = known;
-  for (const field of ['durable', 'autoDelete', 'exclusive'] as const) {
-    if (settings[field] !== wanted[field]) {
-      throw new CoreError('already-exists', `queue '${name}' has ${field} ${settings[field]}, not ${wanted[field]}`);
-    }
-  }
-  if (!sameArguments(settings.arguments, wanted.arguments)) {
-    throw new CoreError('already-exists', `queue '${name}' has other arguments`);
-  }
 }

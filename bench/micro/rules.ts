@@ -6,6 +6,7 @@
  */
 import { parseArgs } from 'node:util';
 import {
+  type Address,
   type Arguments,
   type Broker,
   CONFIRM,
@@ -13,6 +14,7 @@ import {
   FLAG_DURABLE,
   limitsWith,
   Message,
+  type Producer,
   RoutingKey,
   SystemClock,
 } from '../../src/core/index.ts';
@@ -31,6 +33,8 @@ interface Case {
   readonly arguments: Arguments;
   /** Make the n-th message one that the rule is about. */
   vary?(message: Message, n: number): void;
+  /** Prepare each message, and commit it, instead of publishing it. */
+  readonly half?: boolean;
 }
 
 const CASES: readonly Case[] = [
@@ -59,6 +63,7 @@ const CASES: readonly Case[] = [
       message.priority = (n * 7) & 0xff;
     },
   },
+  { name: 'half', arguments: {}, half: true },
 ];
 
 const { values, positionals } = parseArgs({
@@ -70,6 +75,9 @@ const { values, positionals } = parseArgs({
   },
 });
 
+/** Ids of half messages are remembered for a while: each producer has a group of its own. */
+let producers = 0;
+
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 interface Figures {
@@ -79,8 +87,14 @@ interface Figures {
   readonly cpuNs: number;
 }
 
+function publishInHalves(producer: Producer, address: Address, message: Message, n: number): void {
+  const id = `${n}`;
+  producer.prepareHalf([{ address, message }], { group: `bench ${producers}`, id }, 0);
+  producer.finishHalf(`bench ${producers}`, id, 'commit', CONFIRM);
+}
+
 /** Messages through one queue. */
-async function measure(broker: Broker, { name, arguments: args, vary }: Case): Promise<Figures> {
+async function measure(broker: Broker, { name, arguments: args, vary, half }: Case): Promise<Figures> {
   const client = broker.client('/', { user: 'bench', clientId: 'client', protocol: 'bench', peer: '' }, {});
   const durable = !values.transient;
   await broker.admin.declareQueue('/', name, { durable, autoDelete: false, exclusive: false, arguments: args });
@@ -99,6 +113,7 @@ async function measure(broker: Broker, { name, arguments: args, vary }: Case): P
     confirmed = upTo;
   };
   const producer = client.producer({ onConfirm });
+  producers++;
   const address = producer.address('', new RoutingKey(name, 0x2e));
   const message = new Message();
   message.format = 1;
@@ -114,7 +129,8 @@ async function measure(broker: Broker, { name, arguments: args, vary }: Case): P
   while (performance.now() < until) {
     for (let n = 0; n < PER_TURN && published - settled < WINDOW; n++, published++) {
       vary?.(message, published);
-      producer.publish(address, message, CONFIRM);
+      if (half === true) publishInHalves(producer, address, message, published);
+      else producer.publish(address, message, CONFIRM);
     }
     await turn();
   }

@@ -4,7 +4,8 @@
  */
 
 const LOOP_BYTES_MAX = 20;
-const VIEW_BYTES_MAX = 160;
+/** Longer ranges are copied by `set`. */
+export const VIEW_BYTES_MAX = 160;
 
 // Sources and targets change seldom: a chunk of a socket, a batch, a chunk of the arena hold hundreds of messages.
 let sourceBytes: Uint8Array = new Uint8Array(0);

@@ -3,7 +3,7 @@
  * checkpoints (docs/disk-format-records.md). Little endian; lengths and counts are LEB128 varints.
  */
 import { strict as assert } from 'node:assert';
-import { copyBytes } from './bytes.ts';
+import { copyView, VIEW_BYTES_MAX, viewOf } from './bytes.ts';
 import type { Arguments } from './door.ts';
 import { CoreError } from './errors.ts';
 import { ANY_MANY, ANY_ONE, type HubValue, type Pattern, type PatternLevel } from './message.ts';
@@ -31,6 +31,7 @@ const DEPTH_MAX = 32;
 /** Writes into a buffer of its own that grows. */
 export class TlvWriter {
   #bytes = Buffer.allocUnsafe(256);
+  #view = viewOf(this.#bytes);
   #at = 0;
 
   /** What was written so far: a view, valid until the next write. */
@@ -49,7 +50,8 @@ export class TlvWriter {
 
   /** Copy what was written to `into` at `at`. */
   copyTo(into: Buffer, at: number): void {
-    copyBytes(this.#bytes, 0, this.#at, into, at);
+    if (this.#at <= VIEW_BYTES_MAX) copyView(this.#view, 0, this.#at, into, at);
+    else into.set(this.written, at);
   }
 
   u8(value: number): this {
@@ -153,6 +155,7 @@ export class TlvWriter {
     const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#at + count));
     this.#bytes.copy(grown, 0, 0, this.#at);
     this.#bytes = grown;
+    this.#view = viewOf(grown);
   }
 }
 

@@ -73,7 +73,7 @@ function routeOf(half: Half, part: HalfPart, body: StoredBody): Route {
   if (exchange === undefined) {
     throw new CoreError('not-found', `exchange '${name}' of ${half.name}; it can still be rolled back`);
   }
-  const key = new RoutingKey(keyText(view), view.separator);
+  const key = keyOfView();
   const routed = planFor(vhost, exchange, key);
   const plan = view.deliverAtMs > engine.now() ? routed.delayed(name, key.text) : routed;
   if (part.mandatory && plan.leadsNowhere) {
@@ -84,7 +84,10 @@ function routeOf(half: Half, part: HalfPart, body: StoredBody): Route {
   const isTimed = plan.queues.some(({ rules }) => rules.messageTtlMs !== Number.POSITIVE_INFINITY);
   if (view.expiresAtMs !== 0) for (const queue of plan.queues) queue.expires = true;
   return {
-    ...{ part, exchange, key, length },
+    part,
+    exchange,
+    key,
+    length,
     leadsNowhere: plan.leadsNowhere,
     guarded: plan.guarded,
     logged: isDurable ? plan.logged : [],
@@ -93,6 +96,15 @@ function routeOf(half: Half, part: HalfPart, body: StoredBody): Route {
     copy: isTimed ? enteredAt(view, engine.now()) : undefined,
     told: plan.taps.length > 0 ? Buffer.from(body.bytes.subarray(body.start, body.end)) : undefined,
   };
+}
+
+/** The last routing key met: the messages of a producer go to few places. */
+let lastKey = new RoutingKey('', 0);
+
+function keyOfView(): RoutingKey {
+  const text = keyText(view);
+  if (text !== lastKey.text || view.separator !== lastKey.separator) lastKey = new RoutingKey(text, view.separator);
+  return lastKey;
 }
 
 function show(engine: Engine, part: HalfPart, body: StoredBody): void {
@@ -108,6 +120,7 @@ function planFor(vhost: Vhost, exchange: Exchange, key: RoutingKey): Plan {
 
 /** All or none: a queue that refuses one message refuses the half. */
 function checkRoom(half: Half, routes: readonly Route[]): void {
+  if (routes.every(({ guarded }) => guarded.length === 0)) return;
   const claims = new Map<Queue, Claim>();
   for (const { guarded, length } of routes) {
     for (const queue of guarded) {

@@ -96,6 +96,27 @@ export class HttpClient {
     });
   }
 
+  /** Append to a topic, and wait until that is durable; resolves to where the message is. Rejects as `publish` does. */
+  async append(
+    target: Target,
+    view: Message,
+    fill: (view: Message) => void,
+  ): Promise<{ partition: number; offset: number }> {
+    if (this.#blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#blockedBy);
+    while (this.#full !== undefined) await this.#drained(this.#full);
+    if (this.#closed !== undefined) throw this.#closed;
+    const address = this.#addresses.find(target);
+    fill(view);
+    let place = { partition: -1, offset: -1 };
+    const { routed } = await this.#confirmed(() => {
+      const goesOn = this.#producer.publish(address, view, MANDATORY | CONFIRM);
+      place = { partition: this.#producer.lastPartition, offset: this.#producer.lastOffset };
+      return goesOn;
+    });
+    if (!routed) throw new CoreError('unroutable', target.key);
+    return place;
+  }
+
   /** Prepare a half message, and wait until it is on disk. Rejects as `publish` does, and as the producer throws. */
   async prepareHalf(
     said: JsonPrepare,

@@ -24,6 +24,7 @@ import { batchRoutes, publishRoutes } from './routes/publish.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { redriveRoutes } from './routes/redrives.ts';
 import { retainedRoutes } from './routes/retained.ts';
+import { streamRoutes } from './routes/streams.ts';
 import { transactionRoutes } from './routes/transactions.ts';
 import { vhostRoutes } from './routes/vhosts.ts';
 
@@ -139,6 +140,7 @@ function v1(scope: FastifyInstance, context: HttpContext): void {
     vhostRoutes,
     connectionRoutes,
     infoRoutes,
+    streamRoutes,
     transactionRoutes,
   ]) {
     routes(scope, context);

@@ -1,0 +1,357 @@
+/** Topics over HTTP, where they are called streams (`/v1/topics` publishes to the topic exchange): make, append, read, groups. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import {
+  CoreError,
+  type GroupInfo,
+  Message,
+  type MessageOrigin,
+  type OffsetCommit,
+  type PartitionInfo,
+  type ReadFrom,
+  type TopicInfo,
+  type TopicSettings,
+} from '../../../core/index.ts';
+import { bodyOf, fillMessage, type JsonPublish, messageJsonTail, PUBLISH_PROPERTIES } from '../../json-message.ts';
+import { queueTarget } from '../../targets.ts';
+import type { HttpClient } from '../clients.ts';
+import type { HttpContext } from '../context.ts';
+import { httpError } from '../errors.ts';
+import { type ListQuery, listQuery, NAME, object, page, query } from '../schemas.ts';
+import { readStream, type StreamPage } from '../stream-page.ts';
+
+/** Messages of one append. */
+const APPEND_MAX = 10_000;
+const COUNT = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const;
+const PARTITION = { type: 'integer', minimum: 0, maximum: 1_000_000 } as const;
+
+interface StreamBody {
+  partitions?: number;
+  retention_ms?: number;
+  retention_bytes?: number;
+  file_bytes?: number;
+}
+
+const STREAM_BODY = {
+  ...object({ partitions: COUNT, retention_ms: COUNT, retention_bytes: COUNT, file_bytes: COUNT }),
+  type: ['object', 'null'],
+};
+
+interface Item extends JsonPublish {
+  partition?: number;
+  group?: string;
+  sequence?: number;
+}
+
+const ITEM = object({
+  ...PUBLISH_PROPERTIES,
+  partition: PARTITION,
+  group: { type: 'string', maxLength: 255 },
+  sequence: COUNT,
+});
+
+type Named = { Params: { stream: string } };
+type Numbered = { Params: { stream: string; partition: number } };
+
+export function streamRoutes(app: FastifyInstance, context: HttpContext): void {
+  app.get<{ Querystring: ListQuery }>(
+    '/streams',
+    { schema: { querystring: listQuery(context.limits) } },
+    async (request) => {
+      const { total, items } = page(context.broker.admin.topics.list(context.vhost(request)), request.query);
+      return { total, items: items.map(streamJson) };
+    },
+  );
+  app.get<Named>('/streams/:stream', { schema: { querystring: query() } }, async (request) =>
+    streamJson(known(context, context.vhost(request), request.params.stream)),
+  );
+  app.put<Named & { Querystring: { alter?: boolean }; Body: StreamBody | null }>(
+    '/streams/:stream',
+    { schema: { querystring: query({ alter: { type: 'boolean' } }), body: STREAM_BODY } },
+    async (request, reply) => {
+      const vhost = context.adminVhost(request);
+      const { stream } = request.params;
+      const { topics } = context.broker.admin;
+      const settings = settingsOf(request.body ?? {});
+      const isNew = topics.get(vhost, stream) === undefined;
+      const change = request.query.alter === true ? topics.alter : topics.create;
+      const info = await change.call(topics, vhost, stream, settings);
+      return reply.code(isNew ? 201 : 200).send(streamJson(info));
+    },
+  );
+  app.delete<Named>('/streams/:stream', { schema: { querystring: query() } }, async (request, reply) => {
+    await context.broker.admin.topics.delete(context.adminVhost(request), request.params.stream);
+    return reply.code(204).send();
+  });
+  app.delete<Numbered & { Querystring: { before: number } }>(
+    '/streams/:stream/partitions/:partition/messages',
+    {
+      schema: {
+        params: object({ stream: NAME, partition: PARTITION }),
+        querystring: { ...query({ before: COUNT }), required: ['before'] },
+      },
+    },
+    async (request) => {
+      const { stream, partition } = request.params;
+      const vhost = context.adminVhost(request);
+      return { start: await context.broker.admin.topics.truncate(vhost, stream, partition, request.query.before) };
+    },
+  );
+  messageRoutes(app, context);
+  groupRoutes(app, context);
+  producerRoutes(app, context);
+}
+
+// ---- Messages -----------------------------------------------------------------------------------------------------
+
+interface ReadQuery {
+  from: 'first' | 'last' | 'next';
+  offset?: number;
+  time_ms?: number;
+  last_n?: number;
+  max: number;
+  wait_ms: number;
+}
+
+function messageRoutes(app: FastifyInstance, context: HttpContext): void {
+  const { limits } = context;
+  app.post<Named & { Querystring: { producer?: number; epoch?: number }; Body: Item[] }>(
+    '/streams/:stream/messages',
+    {
+      schema: {
+        querystring: query({ producer: COUNT, epoch: COUNT }),
+        body: { type: 'array', maxItems: APPEND_MAX, items: ITEM },
+      },
+    },
+    async (request) => {
+      const { stream } = request.params;
+      known(context, context.vhost(request), stream);
+      const { producer: id, epoch = 0 } = request.query;
+      const origin = id === undefined ? undefined : { id, epoch };
+      const results = await context.withClient(request, (client) =>
+        Promise.all(request.body.map((item) => append(context, client, stream, item, origin))),
+      );
+      return { confirmed: results.filter((result) => 'offset' in result).length, results };
+    },
+  );
+  app.get<Numbered & { Querystring: ReadQuery }>(
+    '/streams/:stream/partitions/:partition/messages',
+    {
+      schema: {
+        params: object({ stream: NAME, partition: PARTITION }),
+        querystring: query({
+          from: { enum: ['first', 'last', 'next'], default: 'first' },
+          offset: COUNT,
+          time_ms: COUNT,
+          last_n: COUNT,
+          max: { type: 'integer', minimum: 1, maximum: limits.leaseMessagesMax, default: 100 },
+          wait_ms: { type: 'integer', minimum: 0, maximum: limits.leaseWaitMsMax, default: 0 },
+        }),
+      },
+    },
+    (request, reply) => read(context, request, reply),
+  );
+}
+
+/** `publish` fills it and the core copies it before the call returns: one is enough. */
+const view = new Message();
+
+async function append(
+  context: HttpContext,
+  client: HttpClient,
+  stream: string,
+  item: Item,
+  origin: MessageOrigin | undefined,
+): Promise<{ partition: number; offset: number } | { error: string; message: string }> {
+  try {
+    const body = bodyOf(item);
+    const nowMs = context.options.clock.now();
+    return await client.append(queueTarget(stream), view, (message) => {
+      fillMessage(message, item, body, nowMs);
+      withGroup(message, item.group ?? '');
+      message.partition = item.partition ?? -1;
+      message.sequence = item.sequence ?? -1;
+      message.origin = origin;
+    });
+  } catch (error) {
+    return httpError(error).body;
+  }
+}
+
+/** Put a group id in front of what the message has. */
+function withGroup(message: Message, group: string): void {
+  const bytes = Buffer.from(group);
+  const shift = bytes.length;
+  message.groupStart = 0;
+  message.groupEnd = shift;
+  if (shift === 0) return;
+  message.bytes = Buffer.concat([bytes, message.bytes]);
+  message.headStart += shift;
+  message.headEnd += shift;
+  message.bodyStart += shift;
+  message.bodyEnd += shift;
+}
+
+async function read(
+  context: HttpContext,
+  request: FastifyRequest<Numbered & { Querystring: ReadQuery }>,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const { stream, partition } = request.params;
+  const { max, wait_ms: waitMs } = request.query;
+  const { broker, options } = context;
+  const gone = new AbortController();
+  const onClose = () => gone.abort();
+  reply.raw.once('close', onClose);
+  try {
+    const found: StreamPage = await context.withClient(request, async ({ client }) => {
+      const offset = await startOf(request.query, (from) => client.offsetOf(stream, partition, from));
+      const end = () => detail(broker.admin.topics.get(client.vhost, stream), partition).durableEnd;
+      const show = (at: number, message: Message) =>
+        `{"offset":${at}${groupJson(message)},${messageJsonTail(broker, message)}`;
+      const limits = { max, bytesMax: context.limits.leaseBytesMax, waitMs };
+      return readStream(client, { stream, partition, offset }, limits, { end, show }, options.clock, gone.signal);
+    });
+    const { start, durableEnd } = detail(broker.admin.topics.get(context.vhost(request), stream), partition);
+    return reply
+      .header('content-type', 'application/json; charset=utf-8')
+      .header('cache-control', 'no-store')
+      .send(`{"next":${found.next},"start":${start},"end":${durableEnd},"messages":[${found.messages.join(',')}]}`);
+  } finally {
+    reply.raw.off('close', onClose);
+  }
+}
+
+/** An offset that is asked for by number must be there; all else is where there is something. */
+async function startOf(asked: ReadQuery, resolve: (from: ReadFrom) => Promise<number>): Promise<number> {
+  const { offset, time_ms: timeMs, last_n: lastN } = asked;
+  if (offset !== undefined) return offset;
+  if (timeMs !== undefined) return resolve({ timeMs });
+  if (lastN !== undefined) return resolve({ lastN });
+  return resolve(asked.from);
+}
+
+function groupJson({ bytes, groupStart, groupEnd }: Message): string {
+  return groupEnd === groupStart ? '' : `,"group":${JSON.stringify(bytes.toString('utf8', groupStart, groupEnd))}`;
+}
+
+function detail(info: TopicInfo | undefined, partition: number): PartitionInfo {
+  const found = info?.details[partition];
+  if (found === undefined) throw new CoreError('not-found', 'the stream was deleted');
+  return found;
+}
+
+// ---- Groups and producers -----------------------------------------------------------------------------------------
+
+interface OffsetBody {
+  stream: string;
+  partition: number;
+  offset: number;
+  metadata?: string;
+}
+
+const OFFSETS = {
+  type: 'array',
+  maxItems: 10_000,
+  items: object({ stream: NAME, partition: PARTITION, offset: COUNT, metadata: { type: 'string' } }, [
+    'stream',
+    'partition',
+    'offset',
+  ]),
+};
+
+function groupRoutes(app: FastifyInstance, context: HttpContext): void {
+  type Group = { Params: { group: string } };
+  app.get<{ Querystring: ListQuery }>(
+    '/groups',
+    { schema: { querystring: listQuery(context.limits) } },
+    async (request) => {
+      const { total, items } = page(context.broker.admin.topics.groups(context.vhost(request)), request.query);
+      return { total, items: items.map(groupInfoJson) };
+    },
+  );
+  app.get<Group>('/groups/:group', { schema: { querystring: query() } }, async (request) => {
+    const vhost = context.vhost(request);
+    const info = context.broker.admin.topics.group(vhost, request.params.group);
+    if (info === undefined) throw new CoreError('not-found', `group ${request.params.group} in virtual host ${vhost}`);
+    return groupInfoJson(info);
+  });
+  app.put<Group & { Body: OffsetBody[] }>(
+    '/groups/:group/offsets',
+    { schema: { querystring: query(), body: OFFSETS } },
+    async (request, reply) => {
+      const offsets: OffsetCommit[] = request.body.map(({ stream, ...rest }) => ({ topic: stream, ...rest }));
+      await context.broker.admin.topics.setOffsets(context.vhost(request), request.params.group, offsets);
+      return reply.code(204).send();
+    },
+  );
+  app.delete<Group>('/groups/:group', { schema: { querystring: query() } }, async (request, reply) => {
+    await context.broker.admin.topics.deleteGroup(context.adminVhost(request), request.params.group);
+    return reply.code(204).send();
+  });
+}
+
+function producerRoutes(app: FastifyInstance, context: HttpContext): void {
+  app.post<{ Body: { name?: string } | null }>(
+    '/producers',
+    {
+      schema: {
+        querystring: query(),
+        body: { ...object({ name: { type: 'string', maxLength: 255 } }), type: ['object', 'null'] },
+      },
+    },
+    (request) => context.broker.admin.topics.openOrigin(context.vhost(request), request.body?.name),
+  );
+  app.get<{ Querystring: ListQuery }>(
+    '/producers',
+    { schema: { querystring: listQuery(context.limits) } },
+    async (request) => page(context.broker.admin.topics.origins(context.vhost(request)), request.query),
+  );
+  app.delete<{ Params: { producer: string } }>(
+    '/producers/:producer',
+    { schema: { querystring: query() } },
+    async (request, reply) => {
+      await context.broker.admin.topics.deleteOrigin(context.adminVhost(request), request.params.producer);
+      return reply.code(204).send();
+    },
+  );
+}
+
+// ---- JSON ---------------------------------------------------------------------------------------------------------
+
+function known(context: HttpContext, vhost: string, name: string): TopicInfo {
+  const info = context.broker.admin.topics.get(vhost, name);
+  if (info === undefined) throw new CoreError('not-found', `stream ${name} in virtual host ${vhost}`);
+  return info;
+}
+
+function settingsOf(body: StreamBody): TopicSettings {
+  const { partitions = 1, retention_ms: retentionMs, retention_bytes: retentionBytes, file_bytes: fileBytes } = body;
+  return {
+    partitions,
+    ...(retentionMs === undefined ? {} : { retentionMs }),
+    ...(retentionBytes === undefined ? {} : { retentionBytes }),
+    ...(fileBytes === undefined ? {} : { fileBytes }),
+  };
+}
+
+function streamJson(info: TopicInfo): object {
+  return {
+    name: info.name,
+    retention_ms: info.retentionMs,
+    retention_bytes: info.retentionBytes,
+    file_bytes: info.fileBytes,
+    published: info.published,
+    partitions: info.details.map(({ durableEnd, ...rest }) => ({ ...rest, durable_end: durableEnd })),
+  };
+}
+
+function groupInfoJson({ offsets, ...rest }: GroupInfo): object {
+  return {
+    ...rest,
+    offsets: offsets.map(({ topic, committedAtMs, ...more }) => ({
+      stream: topic,
+      ...more,
+      committed_at_ms: committedAtMs,
+    })),
+  };
+}

@@ -15,6 +15,7 @@ import { redrive } from './demo/redrive.ts';
 import { retry } from './demo/retry.ts';
 import { singleActive } from './demo/single-active.ts';
 import { step, stepsBegun } from './demo/steps.ts';
+import { topics } from './demo/topics.ts';
 import { tour } from './demo/tour.ts';
 import { transactions } from './demo/transactions.ts';
 
@@ -30,6 +31,7 @@ const FEATURES: readonly Feature[] = [
   redrive,
   retry,
   singleActive,
+  topics,
   transactions,
 ];
 

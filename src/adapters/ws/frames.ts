@@ -29,8 +29,15 @@ export interface SubscribeFrame {
   filter?: string;
   /** For `topic`: the tags that messages must have one of. */
   tags?: string;
+  /** A topic to read from a place on: `from`, `offset`, `time_ms` or `last_n`. */
+  stream?: string;
+  partition?: number;
+  from?: 'first' | 'last' | 'next';
+  offset?: number;
+  time_ms?: number;
+  last_n?: number;
   queue?: string;
-  /** For `queue`: how many deliveries may be unsettled at a time. */
+  /** For `queue`: how many deliveries may be unsettled at a time. For `stream`: how many messages may come; without it, all. */
   credit?: number;
   /** For `queue`: consumers of higher priority are served first. */
   priority?: number;
@@ -122,6 +129,12 @@ const id = {
 const name = { type: 'string', minLength: 1, maxLength: 255 };
 const delivery = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER };
 
+const count = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
+// Members of a subscribe frame that only some kinds of subscription have.
+const NOT_FOR_TAKING = { exchange: false, retained: false, filter: false, tags: false };
+const FOR_QUEUES = { priority: false, weight: false, timeout_ms: false };
+const FOR_STREAMS = { partition: false, from: false, offset: false, time_ms: false, last_n: false };
+
 function frame(properties: object, required: readonly string[] = []): object {
   return {
     type: 'object',
@@ -168,6 +181,12 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
           retained: { type: 'boolean' },
           filter: { type: 'string' },
           tags: { type: 'string' },
+          stream: name,
+          partition: count,
+          from: { enum: ['first', 'last', 'next'] },
+          offset: count,
+          time_ms: count,
+          last_n: count,
           queue: name,
           credit: { type: 'integer', minimum: 0, maximum: CREDIT_MAX },
           priority: { type: 'integer' },
@@ -176,10 +195,11 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
         },
         ['id'],
       ),
-      oneOf: [{ required: ['topic'] }, { required: ['queue'] }],
+      oneOf: [{ required: ['topic'] }, { required: ['queue'] }, { required: ['stream'] }],
       dependencies: {
-        queue: { properties: { exchange: false, retained: false, filter: false, tags: false } },
-        topic: { properties: { credit: false, priority: false, weight: false, timeout_ms: false } },
+        queue: { properties: { ...NOT_FOR_TAKING, ...FOR_STREAMS } },
+        stream: { properties: { ...NOT_FOR_TAKING, ...FOR_QUEUES } },
+        topic: { properties: { credit: false, ...FOR_QUEUES, ...FOR_STREAMS } },
       },
     },
   ],

@@ -36,6 +36,7 @@ import { HalfMember } from './halves.ts';
 import type { MessageFrames } from './message-frames.ts';
 import type { WsOutput } from './output.ts';
 import { Publisher } from './publisher.ts';
+import { StreamReading } from './stream.ts';
 import {
   type DeliveryRange,
   type JsonSubscription,
@@ -169,7 +170,7 @@ export class JsonSession {
         this.#subscribe(frame, entered.host);
         return;
       case 'credit':
-        this.#queueSubscription(frame.sub).setWindow(frame.credit);
+        this.#setCredit(frame.sub, frame.credit);
         this.#ok(frame.id);
         return;
       case 'unsubscribe':
@@ -287,6 +288,18 @@ export class JsonSession {
       this.#ok(id);
       return;
     }
+    if (frame.stream !== undefined) {
+      const reading = new StreamReading(host, frame);
+      this.#subscriptions.set(id, reading);
+      reading.start(frame.stream, frame).then(
+        (offset) => this.#send({ op: 'ok', id, offset }),
+        (error: CoreError) => {
+          this.#subscriptions.delete(id);
+          this.#fail(id, error);
+        },
+      );
+      return;
+    }
     const topic = frame.topic ?? '';
     checkText(topic, 'the topic');
     const pattern = parsePattern(topic, SLASH, '+', '#', { hidesDollar: true, strict: true, limits });
@@ -304,10 +317,16 @@ export class JsonSession {
     return subscription;
   }
 
+  #setCredit(id: FrameId, credit: number): void {
+    const subscription = this.#subscription(id);
+    if (subscription instanceof StreamReading) subscription.setCredit(credit);
+    else this.#queueSubscription(id).setWindow(credit);
+  }
+
   #queueSubscription(id: FrameId): QueueSubscription {
     const subscription = this.#subscription(id);
     if (subscription instanceof QueueSubscription) return subscription;
-    throw new CoreError('precondition-failed', `subscription ${id} is to a topic: its messages need no settling`);
+    throw new CoreError('precondition-failed', `subscription ${id} is not to a queue: its messages need no settling`);
   }
 
   #settle(frame: SettleFrame): void {

@@ -96,6 +96,19 @@ t.test('groups: offsets with notes, lag, the end', async (t) => {
   t.equal((await ask('GET', '/groups/g')).status, 404);
 });
 
+t.test('an exchange leads to a stream', async (t) => {
+  await ask('PUT', '/streams/bound');
+  const binding = { source: 'amq.topic', stream: 'bound', key: 'a.#' };
+  t.equal((await ask('POST', '/bindings', { body: binding })).status, 204);
+  await ask('POST', '/publish/amq.topic/a.b', { raw: 'through' });
+  t.same(await payloads('/streams/bound/partitions/0/messages'), ['through']);
+  t.match((await ask('GET', '/bindings?stream=bound')).json, {
+    total: 1,
+    items: [{ target: { kind: 'topic', name: 'bound' } }],
+  });
+  t.equal((await ask('POST', '/bindings/delete', { body: binding })).status, 204);
+});
+
 t.test('bad requests get typed errors', async (t) => {
   await ask('PUT', '/streams/bad');
   const cases: [string, string, unknown, number][] = [

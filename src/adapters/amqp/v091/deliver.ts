@@ -6,6 +6,7 @@
 import { type DeliveryBatch, FLAG_DIED, type Message } from '../../../core/index.ts';
 import { copyBytes } from '../../bytes.ts';
 import type { Connection } from '../../connection.ts';
+import { StreamSubscription } from '../../stream-subscription.ts';
 import {
   FRAME_BODY,
   FRAME_END,
@@ -20,6 +21,7 @@ import {
 import { withCounts } from './counts.ts';
 import { AMQP091_FORMAT, type Converter, SEPARATOR } from './message.ts';
 import { METHODS } from './methods.ts';
+import { withOffset } from './stream-queue.ts';
 
 const CONTENT_CLASS = 60;
 /** Payload of a content header in front of the property flags. */
@@ -125,6 +127,7 @@ export class MessageWriter {
     const parts = this.#parts;
     parts.fill(message, this.#converter);
     if (redelivered) parts.replaceHead(withCounts(parts, batch));
+    else if (batch instanceof StreamSubscription) parts.replaceHead(withOffset(parts, batch.offset));
     const exchangeLength = message.exchangeEnd - message.exchangeStart;
     const keyLength = parts.keyEnd - parts.keyStart;
     const size = prefix.length + DELIVERY_FIXED_BYTES + exchangeLength + keyLength + (left >= 0 ? 4 : 0);

@@ -8,11 +8,13 @@ import {
   type Subscription,
   type Transaction,
 } from '../../../core/index.ts';
+import { type StreamPlace, StreamSubscription } from '../../stream-subscription.ts';
 import { Consumer, type GetReceiver, Getter, type Taker } from './consumer.ts';
 import { AmqpError } from './errors.ts';
 import { CheckSubscription, groupOfChecks } from './halves.ts';
 import type { ChannelHost, Collector } from './host.ts';
 import type { Arguments, FieldTable } from './methods.ts';
+import { streamPlace } from './stream-queue.ts';
 import { DeliveryTags, type TakenTag } from './tags.ts';
 
 /** Idle getters kept for the next basic.get of their queue. */
@@ -76,11 +78,20 @@ export class Deliveries implements GetReceiver, Collector {
     const limited = !args.noAck && this.#prefetch > 0;
     const credit = limited ? this.#prefetch : Number.POSITIVE_INFINITY;
     const options = { ...wishesOf(args), credit, exclusive: args.exclusive, settled: args.noAck, tag };
+    const topic = this.#host.broker.admin.topics.get(this.#host.client.vhost, queue);
+    const place = topic === undefined ? undefined : streamPlace(topic, args, this.#prefetch, this.#host.clock.now());
     const consumer = new Consumer(this.#takeSlot(), tag, args.noAck, limited, this);
     this.#takers[consumer.slot] = consumer;
-    this.#subscribe(consumer, queue, options);
+    if (place === undefined) this.#subscribe(consumer, queue, options);
+    else consumer.subscription = this.#read(consumer, place, options);
     this.#byTag.set(tag, consumer);
     return tag;
+  }
+
+  #read(consumer: Consumer, place: StreamPlace, options: { credit: number; settled: boolean }): StreamSubscription {
+    const { client } = this.#host;
+    const failed = (error: Error): void => this.#host.failChannel(this.#channel, error);
+    return new StreamSubscription(client, place, options, consumer, failed);
   }
 
   /** basic.cancel: what is unsettled stays with the channel. */
@@ -95,6 +106,9 @@ export class Deliveries implements GetReceiver, Collector {
 
   /** basic.get. Resolves to false when there was nothing; otherwise the message has been written. */
   get(queue: string, noAck: boolean): Promise<boolean> {
+    if (this.#host.broker.admin.topics.get(this.#host.client.vhost, queue) !== undefined) {
+      throw new AmqpError('not-implemented', `basic.get from stream '${queue}'`);
+    }
     const name = `${noAck ? 'n' : 'a'}:${queue}`;
     let getter = this.#getters.get(name);
     if (getter === undefined || getter.over) {
@@ -261,8 +275,13 @@ export class Deliveries implements GetReceiver, Collector {
     for (const one of multiple ? this.#tags.upTo(tag === 0 ? Number.MAX_SAFE_INTEGER : tag) : [tag]) {
       this.#tags.take(one);
       const { slot, id } = this.#tags;
-      this.#held.push({ tag: one, slot, id });
       const { subscription } = this.#takers[slot] as Taker;
+      // Reading a topic takes nothing away: there is nothing to commit.
+      if (subscription instanceof StreamSubscription) {
+        this.#settle(slot, id, id, op);
+        continue;
+      }
+      this.#held.push({ tag: one, slot, id });
       if (subscription !== undefined) transaction.settle(subscription, id, id, op);
     }
   }

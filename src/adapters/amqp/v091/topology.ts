@@ -10,11 +10,13 @@ import {
   CoreError,
   type ExchangeKindName,
   type QueueInfo,
+  type TopicInfo,
 } from '../../../core/index.ts';
 import { AmqpError } from './errors.ts';
 import type { ChannelHost } from './host.ts';
 import { patternOf } from './message.ts';
 import type { Arguments, FieldTable } from './methods.ts';
+import { isStream, streamCounts, streamSettings } from './stream-queue.ts';
 
 const KINDS: readonly string[] = ['direct', 'fanout', 'topic', 'headers'];
 /** Kinds other brokers know; refused by name rather than as unknown. */
@@ -31,6 +33,9 @@ const DELAYED_KIND = 'x-delayed-message';
 const DELAYED_TYPE_ARGUMENT = 'x-delayed-type';
 /** Names the broker keeps for itself. */
 const RESERVED_PREFIX = 'amq.';
+
+/** What a declaration is answered with. */
+type QueueCounts = Pick<QueueInfo, 'name' | 'ready' | 'consumers'>;
 
 type BindArguments = Pick<Arguments<'queue.bind'>, 'routingKey' | 'arguments'>;
 
@@ -95,20 +100,23 @@ export class Topology {
 
   // ---- Queues -----------------------------------------------------------------------------------------------------
 
-  async declareQueue(args: Arguments<'queue.declare'>): Promise<QueueInfo> {
+  async declareQueue(args: Arguments<'queue.declare'>): Promise<QueueCounts> {
     const info = await (args.passive ? this.#lookAt(args) : this.#declare(args));
     this.#lastQueue = info.name;
     return info;
   }
 
-  #lookAt(args: Arguments<'queue.declare'>): Promise<QueueInfo> {
+  async #lookAt(args: Arguments<'queue.declare'>): Promise<QueueCounts> {
     const name = this.queueName(args.queue);
+    const stream = this.#stream(name);
+    if (stream !== undefined) return streamCounts(stream);
     const info = this.#admin.queue(this.#vhost, name);
     if (info === undefined) throw this.#noQueue(name);
     return this.#visible(info);
   }
 
-  async #declare(args: Arguments<'queue.declare'>): Promise<QueueInfo> {
+  async #declare(args: Arguments<'queue.declare'>): Promise<QueueCounts> {
+    if (isStream(args.arguments)) return this.#declareStream(args);
     const name = args.queue === '' ? `${RESERVED_PREFIX}gen-${randomBytes(16).toString('base64url')}` : args.queue;
     const existing = this.#admin.queue(this.#vhost, name);
     if (existing !== undefined) await this.#visible(existing);
@@ -122,6 +130,15 @@ export class Topology {
     return this.#admin.declareQueue(this.#vhost, name, settings, this.#client);
   }
 
+  async #declareStream(args: Arguments<'queue.declare'>): Promise<QueueCounts> {
+    if (this.#stream(args.queue) === undefined) refuseReserved('queue', args.queue);
+    return streamCounts(await this.#admin.topics.create(this.#vhost, args.queue, streamSettings(args)));
+  }
+
+  #stream(name: string): TopicInfo | undefined {
+    return this.#admin.topics.get(this.#vhost, name);
+  }
+
   /** Declaring with its own settings changes nothing, and fails when the queue is exclusive to another connection. */
   #visible(info: QueueInfo): Promise<QueueInfo> {
     if (!info.exclusive) return Promise.resolve(info);
@@ -133,13 +150,24 @@ export class Topology {
   /** Resolves to the number of messages deleted. Deleting what is not there succeeds, as in RabbitMQ. */
   async deleteQueue(args: Arguments<'queue.delete'>): Promise<number> {
     const name = this.queueName(args.queue);
+    const stream = this.#stream(name);
+    if (stream !== undefined) return this.#deleteStream(stream, args);
     if (this.#admin.queue(this.#vhost, name) === undefined) return 0;
     const { ifUnused, ifEmpty } = args;
     return this.#admin.deleteQueue(this.#vhost, name, { ifUnused, ifEmpty, owner: this.#client });
   }
 
+  async #deleteStream(stream: TopicInfo, { ifUnused, ifEmpty }: Arguments<'queue.delete'>): Promise<number> {
+    const { name, ready, consumers } = streamCounts(stream);
+    if (ifUnused && consumers > 0) throw new AmqpError('precondition-failed', `stream '${name}' in use`);
+    if (ifEmpty && ready > 0) throw new AmqpError('precondition-failed', `stream '${name}' is not empty`);
+    await this.#admin.topics.delete(this.#vhost, name);
+    return ready;
+  }
+
   async purgeQueue(args: Arguments<'queue.purge'>): Promise<number> {
     const name = this.queueName(args.queue);
+    if (this.#stream(name) !== undefined) throw new AmqpError('not-implemented', `purging stream '${name}'`);
     if (this.#admin.queue(this.#vhost, name) === undefined) throw this.#noQueue(name);
     return this.#admin.purgeQueue(this.#vhost, name, this.#client);
   }
@@ -148,11 +176,16 @@ export class Topology {
     const name = this.queueName(args.queue);
     // Without a queue name, an empty routing key means the name of that queue too (specification 1.7.2.3).
     const routingKey = args.queue === '' && args.routingKey === '' ? name : args.routingKey;
-    return this.#bind(args.exchange, { kind: 'queue', name }, { routingKey, arguments: args.arguments });
+    return this.#bind(args.exchange, this.#target(name), { routingKey, arguments: args.arguments });
   }
 
   unbindQueue(args: Arguments<'queue.unbind'>): Promise<void> {
-    return this.#unbind(args.exchange, { kind: 'queue', name: this.queueName(args.queue) }, args);
+    return this.#unbind(args.exchange, this.#target(this.queueName(args.queue)), args);
+  }
+
+  /** Topics are queues here. */
+  #target(name: string): BindingTarget {
+    return { kind: this.#stream(name) === undefined ? 'queue' : 'topic', name };
   }
 
   /** The queue a request names: an empty name is the one declared last on the channel. */
@@ -229,8 +262,7 @@ function queueArguments(name: string, args: Arguments<'queue.declare'>): FieldTa
   const { 'x-queue-type': type = 'classic', ...others } = args.arguments;
   if (type === 'classic') return others;
   if (type !== 'quorum') {
-    const text = type === 'stream' ? 'streams are not supported yet' : 'unknown queue type';
-    throw new AmqpError('precondition-failed', `invalid arg 'x-queue-type' for queue '${name}': ${text}`);
+    throw new AmqpError('precondition-failed', `invalid arg 'x-queue-type' for queue '${name}': unknown queue type`);
   }
   if (!args.durable || args.exclusive || args.autoDelete) {
     throw new AmqpError(

@@ -6,10 +6,15 @@ import { type Json, jsonToNamed, namedToJson } from '../../json-value.ts';
 import type { HttpContext } from '../context.ts';
 import { BINDING, type ListQuery, listQuery, NAME, object, page, pageOf, query } from '../schemas.ts';
 
-interface BindingBody {
+/** What a binding leads to: one of these. */
+interface Ends {
+  queue?: string | undefined;
+  exchange?: string | undefined;
+  stream?: string | undefined;
+}
+
+interface BindingBody extends Ends {
   source: string;
-  queue?: string;
-  exchange?: string;
   key?: string;
   separator?: '.' | '/';
   arguments?: { [name: string]: Json };
@@ -21,17 +26,18 @@ const BINDING_BODY = {
       source: NAME,
       queue: NAME,
       exchange: NAME,
+      stream: NAME,
       key: { type: 'string' },
       separator: { enum: ['.', '/'] },
       arguments: { type: 'object' },
     },
     ['source'],
   ),
-  oneOf: [{ required: ['queue'] }, { required: ['exchange'] }],
+  oneOf: [{ required: ['queue'] }, { required: ['exchange'] }, { required: ['stream'] }],
 };
 
 export function bindingRoutes(app: FastifyInstance, context: HttpContext): void {
-  app.get<{ Querystring: ListQuery & { queue?: string; exchange?: string } }>(
+  app.get<{ Querystring: ListQuery & Ends }>(
     '/bindings',
     {
       schema: {
@@ -40,8 +46,8 @@ export function bindingRoutes(app: FastifyInstance, context: HttpContext): void 
       },
     },
     async (request) => {
-      const { queue, exchange } = request.query;
-      const target = queue === undefined && exchange === undefined ? undefined : targetOf({ queue, exchange });
+      const { queue, exchange, stream } = request.query;
+      const target = (queue ?? exchange ?? stream) === undefined ? undefined : targetOf(request.query);
       const all = context.broker.admin.bindings(context.vhost(request), target);
       const named = all.map((binding) => ({ name: binding.source, binding }));
       const { total, items } = page(named, request.query);
@@ -75,12 +81,13 @@ export function bindingRoutes(app: FastifyInstance, context: HttpContext): void 
 /** A listing's query, and the target whose bindings are wanted. */
 function bindingQuery(list: object): object {
   const { properties } = list as { properties: object };
-  return { ...list, properties: { ...properties, queue: NAME, exchange: NAME } };
+  return { ...list, properties: { ...properties, queue: NAME, exchange: NAME, stream: NAME } };
 }
 
-function targetOf(body: { queue?: string | undefined; exchange?: string | undefined }): BindingTarget {
-  if (body.queue !== undefined) return { kind: 'queue', name: body.queue };
-  return { kind: 'exchange', name: body.exchange ?? '' };
+function targetOf({ queue, exchange, stream }: Ends): BindingTarget {
+  if (queue !== undefined) return { kind: 'queue', name: queue };
+  if (stream !== undefined) return { kind: 'topic', name: stream };
+  return { kind: 'exchange', name: exchange ?? '' };
 }
 
 /** With the separator `.` wildcards are `*` and `#`, as in AMQP; with `/` they are `+` and `#`, as in MQTT. */

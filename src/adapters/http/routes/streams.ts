@@ -166,7 +166,7 @@ async function append(
     const body = bodyOf(item);
     const nowMs = context.options.clock.now();
     return await client.append(queueTarget(stream), view, (message) => {
-      fillMessage(message, item, body, nowMs);
+      fillMessage(context.broker, message, item, body, nowMs);
       withGroup(message, item.group ?? '');
       message.partition = item.partition ?? -1;
       message.sequence = item.sequence ?? -1;

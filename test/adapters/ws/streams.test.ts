@@ -1,0 +1,55 @@
+/** Topics over WebSocket: from a place on, with credit, and on again behind the last message seen. */
+import t from 'tap';
+import { call, type Gateway, openGateway } from '../http/gateway.ts';
+import { WsPeer } from './peer.ts';
+
+let gateway: Gateway;
+t.before(async () => {
+  gateway = await openGateway({ dir: t.testdir() });
+});
+t.teardown(() => gateway.close());
+t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
+
+const ask = (method: string, path: string, options?: Parameters<typeof call>[3]) =>
+  call(gateway.url, method, `/v1${path}`, options);
+
+t.test('read from a place on, with credit; go on after a break', async (t) => {
+  await ask('PUT', '/streams/s');
+  await ask('POST', '/streams/s/messages', { body: ['a', 'b', 'c'].map((payload) => ({ payload })) });
+  const peer = await WsPeer.open(gateway.port);
+  t.match(await peer.ask({ op: 'subscribe', id: 1, stream: 's', from: 'first', credit: 2 }), { op: 'ok', offset: 0 });
+  t.match(await peer.next({ op: 'message' }), { sub: 1, offset: 0, payload: 'a' });
+  t.match(await peer.next({ op: 'message' }), { offset: 1, payload: 'b' });
+  await peer.ask({ op: 'credit', id: 2, sub: 1, credit: 10 });
+  t.match(await peer.next({ op: 'message' }), { offset: 2, payload: 'c' });
+  await ask('POST', '/streams/s/messages', { body: [{ payload: 'd' }] });
+  t.match(await peer.next({ op: 'message' }), { offset: 3, payload: 'd' }, 'what comes later');
+  await peer.close();
+  const again = await WsPeer.open(gateway.port);
+  await again.ask({ op: 'subscribe', id: 1, stream: 's', offset: 2 });
+  t.match(await again.next({ op: 'message' }), { offset: 2, payload: 'c' });
+  t.match(await again.ask({ op: 'subscribe', id: 2, stream: 's', last_n: 1 }), { offset: 3 });
+  t.match(await again.ask({ op: 'subscribe', id: 3, stream: 's', time_ms: 0 }), { offset: 0 });
+  t.match(await again.ask({ op: 'subscribe', id: 4, stream: 's' }), { offset: 4 }, 'the next one');
+  await ask('DELETE', '/streams/s');
+  t.match(await again.next({ op: 'end', sub: 4 }), { code: 'not-found' });
+  await again.close();
+});
+
+t.test('what cannot be read is refused, and the name is free again', async (t) => {
+  await ask('PUT', '/streams/few');
+  const peer = await WsPeer.open(gateway.port);
+  const refusals: [object, string][] = [
+    [{ stream: 'none' }, 'not-found'],
+    [{ stream: 'few', offset: 5 }, 'offset-out-of-range'],
+    [{ stream: 'few', partition: 3 }, 'invalid-argument'],
+    [{ stream: 'few', priority: 3 }, 'invalid-argument'],
+    [{ queue: 'few', offset: 3 }, 'invalid-argument'],
+  ];
+  for (const [members, code] of refusals) {
+    t.match(await peer.ask({ op: 'subscribe', id: 'x', ...members }), { code }, JSON.stringify(members));
+  }
+  t.match(await peer.ask({ op: 'subscribe', id: 'x', stream: 'few' }), { op: 'ok' });
+  t.match(await peer.ask({ op: 'ack', id: 'y', sub: 'x', delivery: 1 }), { code: 'precondition-failed' });
+  await peer.close();
+});

@@ -5,6 +5,7 @@
 import { TRANSIENT_BODY } from '../core/bodies.ts';
 import type { Engine } from '../core/engine.ts';
 import { bindingIdentity } from '../core/exchange/pattern.ts';
+import type { Half } from '../core/half/half.ts';
 import type { Queue } from '../core/queue/queue.ts';
 import type { StoredGroup } from '../core/topic/records.ts';
 import type { Topic } from '../core/topic/topic.ts';
@@ -16,7 +17,16 @@ export function dump(topology: Topology): string[] {
   for (const vhost of [...topology.vhosts.values()].sort((a, b) => a.id - b.id)) dumpVhost(vhost, lines);
   const groups = topology.topics.groups.moment();
   for (const group of groups.sort((a, b) => (a.name < b.name ? -1 : 1))) dumpGroup(group, lines);
+  for (const half of topology.halves.open()) dumpHalf(half, lines);
   return lines;
+}
+
+function dumpHalf({ group, facts, state }: Half, lines: string[]): void {
+  const { vhost, name } = group;
+  lines.push(`half ${vhost.id} ${name} ${JSON.stringify(facts)} ${state.checks} ${state.nextCheckMs}`);
+  for (const { row, mandatory, partition } of state.parts) {
+    lines.push(`  ${mandatory} ${partition} ${bodyText(vhost.engine, row)}`);
+  }
 }
 
 function dumpVhost(vhost: Vhost, lines: string[]): void {

@@ -16,6 +16,7 @@ import {
   Message,
   type Producer,
   RoutingKey,
+  type SubscribeOptions,
   SystemClock,
 } from '../../src/core/index.ts';
 import { startBroker } from '../../src/core/start.ts';
@@ -35,6 +36,16 @@ interface Case {
   vary?(message: Message, n: number): void;
   /** Prepare each message, and commit it, instead of publishing it. */
   readonly half?: boolean;
+  /** One consumer unless said otherwise. */
+  readonly consumers?: readonly SubscribeOptions[];
+  /** Each message fails once, and waits a millisecond. */
+  readonly retry?: boolean;
+}
+
+const EAGER: SubscribeOptions = { credit: 1000 };
+
+function consumers(count: number, optionsOf: (n: number) => SubscribeOptions): SubscribeOptions[] {
+  return Array.from({ length: count }, (_, n) => optionsOf(n));
 }
 
 const CASES: readonly Case[] = [
@@ -64,6 +75,16 @@ const CASES: readonly Case[] = [
     },
   },
   { name: 'half', arguments: {}, half: true },
+  { name: 'single-active', arguments: { 'x-single-active-consumer': true } },
+  { name: 'consumers-10', arguments: {}, consumers: consumers(10, () => EAGER) },
+  { name: 'weights-10', arguments: {}, consumers: consumers(10, (n) => ({ ...EAGER, weight: n + 1 })) },
+  { name: 'weights-1000', arguments: {}, consumers: consumers(1000, (n) => ({ ...EAGER, weight: n + 1 })) },
+  {
+    name: 'idle-10000',
+    arguments: {},
+    consumers: consumers(10_000, (n) => (n < 2 ? EAGER : { credit: 0 })),
+  },
+  { name: 'retry', arguments: {}, retry: true },
 ];
 
 const { values, positionals } = parseArgs({
@@ -94,21 +115,32 @@ function publishInHalves(producer: Producer, address: Address, message: Message,
 }
 
 /** Messages through one queue. */
-async function measure(broker: Broker, { name, arguments: args, vary, half }: Case): Promise<Figures> {
+async function measure(
+  broker: Broker,
+  { name, arguments: args, vary, half, retry, consumers }: Case,
+): Promise<Figures> {
   const client = broker.client('/', { user: 'bench', clientId: 'client', protocol: 'bench', peer: '' }, {});
   const durable = !values.transient;
   await broker.admin.declareQueue('/', name, { durable, autoDelete: false, exclusive: false, arguments: args });
   let settled = 0;
   let confirmed = 0;
-  const onDeliveries = (batch: DeliveryBatch): void => {
-    let last = 0;
-    while (batch.next()) last = batch.deliveryId;
-    if (last === 0) return;
-    const count = subscription.settle(1, last, 'complete');
-    subscription.credit(count);
-    settled += count;
-  };
-  const subscription = client.subscribe(name, { credit: 1000 }, { onDeliveries });
+  for (const subscribeOptions of consumers ?? [EAGER]) {
+    const onDeliveries = (batch: DeliveryBatch): void => {
+      let last = 0;
+      let failed = 0;
+      while (batch.next()) {
+        last = batch.deliveryId;
+        if (retry !== true || batch.failures > 0) continue;
+        failed++;
+        subscription.settle(last, last, 'modify', Date.now() + 1);
+      }
+      if (last === 0) return;
+      const count = subscription.settle(1, last, 'complete');
+      subscription.credit(count + failed);
+      settled += count;
+    };
+    const subscription = client.subscribe(name, subscribeOptions, { onDeliveries });
+  }
   const onConfirm = (upTo: number): void => {
     confirmed = upTo;
   };

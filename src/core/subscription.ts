@@ -52,7 +52,8 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
   readonly #outstanding = new Outstanding();
   /** Of what is being settled. */
   #deliverAtMs = 0;
-  readonly #timeout: ConsumerTimeout | undefined;
+  readonly #ownTimeoutMs: number | undefined;
+  #timeout: ConsumerTimeout | undefined;
   /** Called when nothing is unsettled. */
   #idle: (() => void) | undefined;
   /** A pull subscription that stands in its queue's list. */
@@ -78,15 +79,19 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     this.#unsettledMax = queue.engine.limits.unsettledPerSubscriptionMax;
     this.message = queue.engine.view;
     checkOptions(options);
-    this.#timeout = this.#timeoutOf(options);
+    this.#ownTimeoutMs = options.timeoutMs;
+    this.timeoutChanged();
   }
 
-  /** The consumer's own wish goes before the rule of the queue, and that before the limit for all. */
-  #timeoutOf({ settled, timeoutMs }: SubscribeOptions): ConsumerTimeout | undefined {
+  /** The rules of the queue have another time to settle than before: it begins now. */
+  timeoutChanged(): void {
     const { engine, rules } = this.#source;
-    const ms = timeoutMs ?? (rules.consumerTimeoutMs || engine.limits.consumerTimeoutMs);
-    if (settled === true || ms === Number.POSITIVE_INFINITY) return undefined;
-    return new ConsumerTimeout(engine.clock, ms, () => this.end('consumer-timeout'));
+    // The consumer's own wish goes before the rule of the queue, and that before the limit for all.
+    const ms = this.#ownTimeoutMs ?? (rules.consumerTimeoutMs || engine.limits.consumerTimeoutMs);
+    this.#timeout?.stop();
+    const isTimed = !this.#presettled && ms !== Number.POSITIVE_INFINITY;
+    this.#timeout = isTimed ? new ConsumerTimeout(engine.clock, ms, () => this.end('consumer-timeout')) : undefined;
+    if (this.#outstanding.count > 0) this.#timeout?.watch(this.#outstanding);
   }
 
   get queue(): string {

@@ -1,7 +1,7 @@
 /** Who gets the next message: priorities, weights, one active at a time; and what consumers that keep messages may do. */
 import { strict as assert } from 'node:assert';
 import t from 'tap';
-import type { Client, DeliveryBatch, SettleOp, SubscribeOptions } from '../../src/core/index.ts';
+import type { Arguments, Client, DeliveryBatch, SettleOp, SubscribeOptions } from '../../src/core/index.ts';
 import { Subscription } from '../../src/core/subscription.ts';
 import { bodyOf, collect, connect, DURABLE, durably, type Fixture, key, start, TRANSIENT, text } from './fixture.ts';
 
@@ -358,4 +358,36 @@ t.test('over the delivery limit a message is given up: handed on with its reason
   const none = await limited({ 'x-delivery-limit': -1 });
   t.equal(await settleAll(none.fixture, none.client, Array<SettleOp>(300).fill('modify')), 301, '-1: no limit');
   await t.rejects(limited({ 'x-delivery-limit': 255 }), { code: 'invalid-argument' }, 'the count ends at 255');
+});
+
+t.test('rules change while there are consumers', async (t) => {
+  const { fixture, client, put } = await queueWith({});
+  const setRules = (rules: Arguments) =>
+    fixture.clock.drive(fixture.broker.admin.policies.setQueueRules('/', 'q', rules));
+  const [first, second] = [collect(client, 'q', { credit: 2 }), collect(client, 'q', { credit: 2 })];
+  await put(3);
+  t.same([first.bodies, second.bodies], [['0', '2'], ['1']]);
+  await setRules({ 'single-active-consumer': true });
+  first.subscription.settle(1, 2, 'complete');
+  first.subscription.credit(2);
+  await put(2);
+  t.equal(first.bodies.length, 2, 'the other one still has a message');
+  t.match(fixture.broker.admin.consumers('/', 'q'), [{ active: false }, { active: false }]);
+  second.subscription.settle(1, 1, 'complete');
+  await fixture.settle();
+  t.same([first.bodies, second.bodies], [['0', '2', '3', '4'], ['1']], 'from now on the first one alone');
+  await setRules({ 'consumer-timeout': 500 });
+  await put(1);
+  t.same(second.bodies, ['1', '5'], 'and now both again');
+  t.match(fixture.broker.admin.consumers('/', 'q'), [{ timeoutMs: 500 }, { timeoutMs: 500 }]);
+  await fixture.clock.advance(700);
+  t.same([first.ended, second.ended], ['consumer-timeout', 'consumer-timeout']);
+  await setRules({ 'delivery-limit': 0, 'delayed-retry-type': 'failed', 'delayed-retry-min': 60_000 });
+  const last = collect(client, 'q');
+  await fixture.settle();
+  last.subscription.settle(1, 1, 'modify');
+  t.match(fixture.broker.admin.queue('/', 'q'), { dropped: 1, deferred: 0 });
+  await setRules({ 'delayed-retry-type': 'failed', 'delayed-retry-min': 60_000 });
+  last.subscription.settle(2, 2, 'modify');
+  t.match(fixture.broker.admin.queue('/', 'q'), { dropped: 1, deferred: 1 });
 });

@@ -144,10 +144,10 @@ export class Queue implements Rostered<Queue> {
 
   /** Take rules, and have the parts that they need. */
   #adopt(effective: Effective): void {
-    const wasSingle = this.rules.singleActive;
+    const before = this.rules;
     this.effective = effective;
     const { rules } = effective;
-    if (rules.singleActive !== wasSingle) this.takers.regroup(this);
+    this.takers.rulesChanged(this, before);
     if (rules.messageTtlMs !== Number.POSITIVE_INFINITY) this.expires = true;
     if (rules.expiresMs !== Number.POSITIVE_INFINITY) this.#unused ??= new UnusedTimer(this);
     if (!isBounded(rules)) this.bound = undefined;

@@ -5,6 +5,7 @@
 import type { Subscription } from '../subscription.ts';
 import { Consumers } from './consumers.ts';
 import type { Queue } from './queue.ts';
+import type { QueueRules } from './rules.ts';
 import { SingleActive } from './single-active.ts';
 
 export class Takers {
@@ -52,8 +53,15 @@ export class Takers {
     return [...this.consumers.all(), ...(this.#others ?? [])];
   }
 
-  /** Serve the consumers as the rules of their queue want it from now on. */
-  regroup(queue: Queue): void {
+  /** Go by the rules that the queue has now. */
+  rulesChanged(queue: Queue, before: QueueRules): void {
+    const { rules } = queue;
+    if (rules.singleActive !== before.singleActive) this.#regroup(queue);
+    if (rules.consumerTimeoutMs === before.consumerTimeoutMs) return;
+    for (const subscription of this.all()) subscription.timeoutChanged();
+  }
+
+  #regroup(queue: Queue): void {
     const members = this.consumers.all();
     const group = queue.rules.singleActive ? new SingleActive(queue, this.all()) : new Consumers();
     // From the last one on, so that none of them becomes the active one on the way.

@@ -112,6 +112,22 @@ for (const overflow of ['drop-head', 'reject-publish'] as const) {
   });
 }
 
+t.test('a queue too long by more than may be on their way at a time, with a producer at work', async (t) => {
+  const fixture = await start();
+  const { admin } = fixture.broker;
+  for (const name of ['q', 'dead']) await declare(fixture, name);
+  const producer = connect(fixture).producer({});
+  const address = producer.address('', key('q'));
+  const count = 70_000;
+  for (let n = 0; n < count; n++) producer.publish(address, durably('x'), 0);
+  await fixture.settle();
+  await drive(fixture, admin.policies.set('/', 'p', policy({ 'max-length': 10, ...toDead })));
+  for (let n = 0; n < 100; n++) producer.publish(address, durably('x'), 0);
+  await fixture.clock.advance(2000);
+  t.match(admin.queue('/', 'q'), { ready: 10, deadLettered: count + 90, dropped: 0 });
+  t.match(admin.queue('/', 'dead'), { ready: count + 90 });
+});
+
 t.test('a maximum of bytes counts what is ready, not what is handed out or given up', async (t) => {
   const fixture = await start();
   const { policies } = fixture.broker.admin;

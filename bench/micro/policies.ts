@@ -77,7 +77,7 @@ async function queues(): Promise<void> {
       const policy = { pattern: '^tenant-[0-9]+\\.orders\\.', priority: 0, definition };
       let isSet = false;
       const set = (): void => {
-        broker.admin.policies.set('/', 'bench', policy).then(() => {
+        void broker.admin.policies.set('/', 'bench', policy).then(() => {
           isSet = true;
         });
       };

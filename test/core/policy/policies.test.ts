@@ -213,6 +213,52 @@ t.test('another dead letter exchange: what waits goes there; without one it is d
   t.match(fixture.broker.admin.queue('/', 'q'), { ready: 0, dropped: 1, bytes: 0 });
 });
 
+t.test('the time to settle: shorter, and lifted; who asked for one of its own keeps it', async (t) => {
+  const fixture = await start();
+  const { policies } = fixture.broker.admin;
+  await declare(fixture, 'q');
+  await publish(fixture, 'q', ['a', 'b']);
+  const held = collect(connect(fixture), 'q', { credit: 1 });
+  const own = collect(connect(fixture), 'q', { credit: 1, timeoutMs: 500_000 });
+  await fixture.settle();
+  await drive(fixture, policies.set('/', 'p', policy({ 'consumer-timeout': 10_000 })));
+  await fixture.clock.advance(9000);
+  await drive(fixture, policies.remove('/', 'p'));
+  await fixture.clock.advance(100_000);
+  t.same([held.ended, own.ended], [undefined, undefined]);
+  await drive(fixture, policies.set('/', 'p', policy({ 'consumer-timeout': 10_000 })));
+  await fixture.clock.advance(9000);
+  t.equal(held.ended, undefined, 'the time begins with the rule');
+  await fixture.clock.advance(5000);
+  t.same([held.ended, own.ended], ['consumer-timeout', undefined]);
+  t.match(fixture.broker.admin.queue('/', 'q'), { ready: 1, unsettled: 1 });
+});
+
+t.test('delivery limit and delayed retry hold for what comes back from now on', async (t) => {
+  const fixture = await start();
+  const { policies } = fixture.broker.admin;
+  for (const name of ['q', 'dead']) await declare(fixture, name);
+  await publish(fixture, 'q', ['a']);
+  const { subscription, bodies } = collect(connect(fixture), 'q');
+  const fail = async (): Promise<void> => {
+    await fixture.settle();
+    subscription.settle(bodies.length, bodies.length, 'modify');
+    await fixture.settle();
+  };
+  await fail();
+  t.same(bodies, ['a', 'a']);
+  const retry = { 'delayed-retry-type': 'failed', 'delayed-retry-min': 10_000 };
+  await drive(fixture, policies.set('/', 'p', policy(retry)));
+  await fail();
+  t.match(fixture.broker.admin.queue('/', 'q'), { ready: 0, unsettled: 0 });
+  await drive(fixture, policies.set('/', 'p', policy({ 'delivery-limit': 2, ...toDead })));
+  await fixture.clock.advance(5000);
+  t.equal(bodies.length, 2, 'what waits keeps its time');
+  await fixture.clock.advance(30_000);
+  await fail();
+  t.same(await contents(fixture, 'dead'), ['a']);
+});
+
 t.test('priorities: more levels, then fewer', async (t) => {
   const fixture = await start();
   const { policies } = fixture.broker.admin;

@@ -28,6 +28,7 @@ export class StreamSubscription implements Subscription, StreamBatch {
   readonly queue: string;
   readonly redeliveries = 0;
   readonly failures = 0;
+  readonly groupFirst = false;
   deliveryId = 0;
   unsettled = 0;
   readonly #handlers: SubscriptionHandlers;

@@ -5,6 +5,7 @@
 
 import type { Background, Job } from './background.ts';
 import { readU32, writeU32 } from './bytes.ts';
+import { groupHash } from './group-hash.ts';
 import type { BodyRef, Journal, Located } from './journal/journal.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
@@ -54,7 +55,7 @@ export class Bodies {
     const at = this.#allocate(length);
     const { segment } = this.arena;
     template.write(message, receivedAtMs, this.arena.bytes(segment), at);
-    return this.transient.add(segment, at, length, refs, 0);
+    return this.transient.add(segment, at, length, refs, groupHash(message));
   }
 
   /** Whether a body must go to the journal instead. */
@@ -80,20 +81,21 @@ export class Bodies {
     const journal = this.journal;
     const at = journal.append(RECORD.spill, length);
     template.write(message, receivedAtMs, journal.bytes, at);
-    return this.transient.add(journal.segment, journal.offset, length, refs, 0);
+    return this.transient.add(journal.segment, journal.offset, length, refs, groupHash(message));
   }
 
-  /** Keep a body in its stored form that need not survive, for `refs` entries. Answers the row in the transient table. */
-  keepTransient(stored: Buffer, refs: number): number {
+  /** Keep a body in its stored form that need not survive, for `refs` entries. Answers the row in the transient table.
+   *  @param group `groupHash` of the message */
+  keepTransient(stored: Buffer, refs: number, group: number): number {
     const { length } = stored;
     if (this.#full(length)) {
       const at = this.journal.append(RECORD.spill, length);
       stored.copy(this.journal.bytes, at);
-      return this.transient.add(this.journal.segment, this.journal.offset, length, refs, 0);
+      return this.transient.add(this.journal.segment, this.journal.offset, length, refs, group);
     }
     const at = this.#allocate(length);
     stored.copy(this.arena.bytes(this.arena.segment), at);
-    return this.transient.add(this.arena.segment, at, length, refs, 0);
+    return this.transient.add(this.arena.segment, at, length, refs, group);
   }
 
   table(info: number): BodyTable {

@@ -164,8 +164,7 @@ export interface SubscribeOptions {
   settled?: boolean;
   /** Consumers of higher priority are served first while they have credit. */
   priority?: number;
-  /** Deliveries it gets for each one of a consumer of weight 1 and the same priority, while both have credit: 1 (default) to
-   *  1,000. */
+  /** Deliveries it gets for each one of a consumer of weight 1, priority and credit being equal: 1 (default) to 1,000. */
   weight?: number;
   /** Milliseconds it may keep a delivery unsettled, 1 to 100 days; Infinity = for ever. Then it ends with `consumer-timeout`,
    *  and what it holds is requeued. Default: what the queue says, else `limits.consumerTimeoutMs`. */
@@ -175,6 +174,9 @@ export interface SubscribeOptions {
   /** Takes messages now and then, while it has credit, and is no consumer: not counted as one, goes before consumers of
    *  any priority, is refused only by an exclusive consumer, and its end does not delete an auto-delete queue. */
   pull?: boolean;
+  /** Only messages that meet this condition; the others stay (docs/filters.md). `tags`: the same with tags. */
+  filter?: string;
+  tags?: string;
 }
 
 export interface SubscriptionHandlers {
@@ -200,6 +202,8 @@ export interface DeliveryBatch {
   readonly redeliveries: number;
   /** How many of these count as failures: `modify`, and consumers that vanished. 255 means 255 or more. */
   readonly failures: number;
+  /** It is the first one since its message group became this consumer's own (docs/message-groups.md). */
+  readonly groupFirst: boolean;
   /** Reused view: valid until the next call of `next`. */
   readonly message: Message;
 }

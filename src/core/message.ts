@@ -46,6 +46,8 @@ export const FLAG_RETAIN = 2;
 export const FLAG_RETAINED = 4;
 /** A queue gave it up before: it has a death history. Set by the core. */
 export const FLAG_DIED = 8;
+/** The last message of its group: once it is settled, the group is nobody's. Set by publishers. */
+export const FLAG_ENDS_GROUP = 16;
 
 /** An idempotent producer, as `Admin.openOrigin` has given it out. */
 export interface MessageOrigin {

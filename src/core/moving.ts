@@ -1,6 +1,7 @@
 /** A message that goes from one queue into others, in one record. */
 import { TRANSIENT_BODY } from './bodies.ts';
 import { writeU32 } from './bytes.ts';
+import { groupHash } from './group-hash.ts';
 import { FLAG_DURABLE, Message } from './message.ts';
 import { entryLogs, type Plan } from './plan.ts';
 import type { EntryLog } from './queue/entry-log.ts';
@@ -20,15 +21,17 @@ export function moveTo(to: Pick<Plan, 'logged' | 'transient'>, stored: Buffer, s
   const durable = ((stored[1] as number) & FLAG_DURABLE) !== 0;
   const logged = durable ? to.logged : [];
   const others = durable ? to.transient : [...to.logged, ...to.transient];
+  const group = groupHash(view);
+  if (group !== 0) for (const queue of [...to.logged, ...to.transient]) queue.groups();
   if (others.length > 0) {
-    const row = bodies.keepTransient(stored, others.length);
+    const row = bodies.keepTransient(stored, others.length, group);
     for (const log of entryLogs(others, view)) log.pushTransient(row, stored.length, 0);
   }
   if (logged.length === 0) source.takeOut(position, false);
-  else log(entryLogs(logged, view), stored, source, position);
+  else log(entryLogs(logged, view), stored, group, source, position);
 }
 
-function log(targets: readonly EntryLog[], stored: Buffer, source: Queue, position: number): void {
+function log(targets: readonly EntryLog[], stored: Buffer, group: number, source: Queue, position: number): void {
   const { engine } = source;
   const { journal, bodies } = engine;
   // What was never logged needs no record that it is gone.
@@ -50,7 +53,7 @@ function log(targets: readonly EntryLog[], stored: Buffer, source: Queue, positi
   for (let n = 0; n < targets.length; n++, at += 4) writeU32(bytes, at, (targets[n] as EntryLog).id);
   stored.copy(bytes, at);
   const batch = engine.wrote();
-  const row = bodies.logged.add(segment, offset, stored.length, targets.length, 0);
+  const row = bodies.logged.add(segment, offset, stored.length, targets.length, group);
   source.takeOut(position, true);
   for (const target of targets) target.pushLogged(row, stored.length, batch, 0);
 }

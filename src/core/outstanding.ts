@@ -72,6 +72,16 @@ export class Outstanding {
     return count;
   }
 
+  /** Their positions. */
+  each(visit: (position: number) => void): void {
+    for (const position of this.#old.values()) visit(position);
+    const mask = this.#slots.length - 1;
+    for (let id = this.#firstId; id <= this.newestId; id++) {
+      const position = this.#slots[id & mask] as number;
+      if (position !== SETTLED) visit(position);
+    }
+  }
+
   settleAll<Op>(op: Op, settler: Settler<Op>): void {
     if (this.count > 0) this.settle(1, this.newestId, op, settler);
   }

@@ -24,6 +24,7 @@ import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
 import { type Bag, bagAdd, bagItems, bagRemove } from './exchange/bag.ts';
 import type { Exchange } from './exchange-entity.ts';
+import { groupHash } from './group-hash.ts';
 import { hubOf } from './hub.ts';
 import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type RoutingKey } from './message.ts';
 import { entryLogs, type Plan, planOf } from './plan.ts';
@@ -155,6 +156,7 @@ export class Producer implements ProducerDoor {
     const { queues, taps } = plan;
     if (taps.length > 0) this.#tell(taps, target, message);
     if (message.expiresAtMs !== 0) for (const queue of queues) queue.expires = true;
+    if (message.groupEnd !== message.groupStart) for (const queue of queues) queue.groups();
     const retain = (message.flags & FLAG_RETAIN) !== 0;
     if (plan.topics.length > 0) this.#append(target, message, length);
     return queues.length > 0 || retain ? this.#store(plan, target, message, length) : 0;
@@ -343,12 +345,13 @@ export class Producer implements ProducerDoor {
     target.template.write(message, engine.now(), bytes, at);
     const batch = engine.wrote();
     const refs = logged.length + (keepLogged ? 1 : 0);
-    const row = bodies.logged.add(segment, offset, length, refs, 0);
+    const group = groupHash(message);
+    const row = bodies.logged.add(segment, offset, length, refs, group);
     for (let n = 0; n < logged.length; n++) (logged[n] as EntryLog).pushLogged(row, length, batch, info);
     // Entries that a restart forgets have a row of their own, so that counts in logged rows are those of logged entries.
     const others = transient.length + (keep && !keepLogged ? 1 : 0);
     if (others === 0) return keep ? this.#retain(target, row, 0, batch) : batch;
-    const other = bodies.transient.add(segment, offset, length, others, 0);
+    const other = bodies.transient.add(segment, offset, length, others, group);
     const lanes = plan.choosy ? entryLogs(transient, message) : plan.transientLanes;
     for (let n = 0; n < lanes.length; n++) (lanes[n] as EntryLog).pushTransient(other, length, info);
     if (!keep) return batch;

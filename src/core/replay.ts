@@ -4,6 +4,7 @@ import { readU16, readU32 } from './bytes.ts';
 import { delayInfo } from './delay/info.ts';
 import { DelaySlot } from './delay/slot.ts';
 import type { Engine } from './engine.ts';
+import { storedGroupHash } from './group-hash.ts';
 import { HALF_RECORD_FIRST, HALF_RECORD_LAST } from './half/records.ts';
 import { Message, RoutingKey } from './message.ts';
 import { addStoredPolicy, removeStoredPolicy, setStoredLiveRules } from './policy/stored.ts';
@@ -96,7 +97,13 @@ export class Replay {
     const refs = targets.length + (exchange === undefined ? 0 : 1);
     if (refs === 0) return;
     const length = end - at;
-    const row = this.#engine.bodies.logged.add(segment, offset + (at - start), length, refs, 0);
+    const row = this.#engine.bodies.logged.add(
+      segment,
+      offset + (at - start),
+      length,
+      refs,
+      storedGroupHash(bytes, at),
+    );
     for (let n = 0; n < targets.length; n++) {
       const target = targets[n] as EntryLog;
       target.replayPush(row, length, target.kind === 'delay' ? storedDelayInfo(bytes, at, end) : 0);

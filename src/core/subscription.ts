@@ -2,20 +2,25 @@
 import { strict as assert } from 'node:assert';
 import type { Client } from './client.ts';
 import { ConsumerTimeout } from './consumer-timeout.ts';
-import type {
-  ConsumerInfo,
-  DeliveryBatch,
-  SettleOp,
-  SubscribeOptions,
-  Subscription as SubscriptionDoor,
-  SubscriptionHandlers,
+import {
+  type ConsumerInfo,
+  type DeliveryBatch,
+  FILTER_ARGUMENT,
+  FILTER_TAGS_ARGUMENT,
+  type SettleOp,
+  type SubscribeOptions,
+  type Subscription as SubscriptionDoor,
+  type SubscriptionHandlers,
 } from './door.ts';
 import { CoreError, type ErrorCode } from './errors.ts';
+import { type BindingFilter, bindingFilter } from './filter/binding.ts';
 import type { Message } from './message.ts';
 import { Outstanding, type Settler } from './outstanding.ts';
 import { failuresOf, RETURNS_MAX } from './queue/entry-info.ts';
 import type { Queue } from './queue/queue.ts';
 import { CONSUMER_TIMEOUT_MS_MAX, TIME_MS_MAX } from './queue/rules.ts';
+import { attach } from './queue/selection.ts';
+import type { Share } from './queue/share.ts';
 import type { Seat } from './queue/turns.ts';
 
 /** Nothing is shown. */
@@ -34,6 +39,12 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
   deliveryId = 0;
   redeliveries = 0;
   failures = 0;
+  /** What it wants of the queue; undefined = everything. */
+  readonly filter: BindingFilter | undefined;
+  /** In a queue that chooses what goes to whom: what waits for it. */
+  share: Share | undefined;
+  /** It could take, and there is nothing for it: asking it again is in vain until something comes. */
+  idle = false;
   /** Its place among the consumers of the queue, or among those that take on request. */
   seat: Seat | undefined;
   readonly #source: Queue;
@@ -79,6 +90,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     this.#unsettledMax = queue.engine.limits.unsettledPerSubscriptionMax;
     this.message = queue.engine.view;
     checkOptions(options);
+    this.filter = filterOf(options, queue);
     this.#ownTimeoutMs = options.timeoutMs;
     this.timeoutChanged();
   }
@@ -112,7 +124,16 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
 
   /** It would take a delivery now. */
   get canTake(): boolean {
+    return !this.idle && this.isWilling;
+  }
+
+  /** The same, whether there is anything for it or not. */
+  get isWilling(): boolean {
     return !this.#paused && this.#creditLeft();
+  }
+
+  get groupFirst(): boolean {
+    return this.share?.groupFirst ?? false;
   }
 
   /** Deliveries it may be given. */
@@ -122,7 +143,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
 
   /** Enter the queue's lists. */
   start(): void {
-    this.#source.takers.add(this);
+    attach(this.#source, this);
     this.#wake();
   }
 
@@ -148,7 +169,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     this.#completeShown();
     if (this.#allowed === 0 || this.#closed || !this.#creditLeft()) return this.#finished();
     const source = this.#source;
-    const position = source.take();
+    const position = source.take(this);
     if (position < 0) return this.#finished();
     this.#allowed--;
     this.#paused = true;
@@ -341,6 +362,17 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     done?.();
   }
 
+  /** There may be something for it again. */
+  stir(): void {
+    this.idle = false;
+    this.seat?.ready();
+  }
+
+  /** The positions of what it was handed and did not settle. */
+  eachUnsettled(visit: (position: number) => void): void {
+    this.#outstanding.each(visit);
+  }
+
   /** It is the consumer that is served, or is so no more. */
   activated(active: boolean): void {
     if (!this.#closed && !this.#cancelled) this.#handlers.onActive?.(active);
@@ -369,6 +401,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
   #wake(): void {
     if (this.#closed || this.#paused) return;
     this.seat?.ready();
+    this.share?.call();
     if (this.pull && !this.#pulling && this.#creditLeft()) {
       this.#pulling = true;
       this.#source.takers.wants(this);
@@ -381,6 +414,16 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     this.#source.takers.wantsNoMore(this);
     this.#source.forgetUnwanted();
   }
+}
+
+/** Throws `invalid-argument`, `limit-exceeded`. */
+function filterOf({ filter, tags }: SubscribeOptions, { engine }: Queue): BindingFilter | undefined {
+  if (filter === undefined && tags === undefined) return undefined;
+  const args = {
+    ...(filter === undefined ? {} : { [FILTER_ARGUMENT]: filter }),
+    ...(tags === undefined ? {} : { [FILTER_TAGS_ARGUMENT]: tags }),
+  };
+  return bindingFilter(args, engine.limits);
 }
 
 /** Throws `invalid-argument`. */

@@ -161,11 +161,13 @@ function enter(half: Half, routes: readonly Route[], bodies: readonly StoredBody
     const { logged, transient, info } = entries[n] as Entries;
     const { logged: table, transient: transientTable } = engine.bodies;
     const { row } = route.part;
+    const group = table.flags(row);
+    if (group !== 0) for (const queue of [...route.logged, ...route.transient]) queue.groups();
     const length = copy?.length ?? route.length;
     const place = copy === undefined ? { segment: table.segment(row), offset: table.offset(row) } : { segment, offset };
     // Entries that a restart forgets have a row of their own, so that counts in logged rows are those of logged entries.
     const count = transient.length;
-    const other = count === 0 ? 0 : transientTable.add(place.segment, place.offset, length, count, 0);
+    const other = count === 0 ? 0 : transientTable.add(place.segment, place.offset, length, count, group);
     for (const log of transient) {
       log.hold(batch);
       log.pushTransient(other, length, info);
@@ -209,8 +211,9 @@ function handOver({ bodies }: Engine, row: number, copy: BodyRef | undefined, re
     logged.addRef(row, refs - 1);
     return row;
   }
+  const group = logged.flags(row);
   logged.release(row);
-  return copy === undefined || refs === 0 ? 0 : logged.add(copy.segment, copy.offset, copy.length, refs, 0);
+  return copy === undefined || refs === 0 ? 0 : logged.add(copy.segment, copy.offset, copy.length, refs, group);
 }
 
 /** The commit is durable: taps may know. */

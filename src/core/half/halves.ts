@@ -6,6 +6,7 @@ import { strict as assert } from 'node:assert';
 import type { Engine } from '../engine.ts';
 import { CoreError } from '../errors.ts';
 import { Fifo } from '../fifo.ts';
+import { groupHash, storedGroupHash } from '../group-hash.ts';
 import type { Message } from '../message.ts';
 import type { Template } from '../stored-message.ts';
 import { TlvReader, TlvWriter } from '../tlv.ts';
@@ -172,7 +173,8 @@ export class Halves {
     for (const [n, { template, message }] of messages.entries()) {
       const { length, mandatory, partition } = lengths[n] as PreparedLength;
       template.write(message, engine.now(), journal.bytes, at);
-      parts.push({ row: bodies.logged.add(journal.segment, offset, length, 1, 0), mandatory, partition });
+      const row = bodies.logged.add(journal.segment, offset, length, 1, groupHash(message));
+      parts.push({ row, mandatory, partition });
       at += length;
       offset += length;
     }
@@ -331,7 +333,7 @@ export class Halves {
   replay(type: number, bytes: Buffer, start: number, end: number, segment: number, offset: number): void {
     const from = new TlvReader(bytes, start, end);
     if (type === HALF_RECORD.prepare) {
-      this.#replayPrepare(from, segment, offset + end - start);
+      this.#replayPrepare(from, bytes, end, segment, offset + end - start);
     } else if (type === HALF_RECORD.callback) {
       this.loadCallback(from);
     } else {
@@ -340,7 +342,8 @@ export class Halves {
     }
   }
 
-  #replayPrepare(from: TlvReader, segment: number, offsetEnd: number): void {
+  /** @param from the fields; the messages end where the record does: at `bytesEnd`, and at `offsetEnd` of the segment */
+  #replayPrepare(from: TlvReader, bytes: Buffer, bytesEnd: number, segment: number, offsetEnd: number): void {
     const isNew = from.flag();
     const half = isNew ? this.#stored(readHalf(from)) : this.#open.get(from.f64());
     if (half === undefined) return;
@@ -348,7 +351,9 @@ export class Halves {
     let offset = offsetEnd - lengths.reduce((sum, { length }) => sum + length, 0);
     const parts = [...half.state.parts];
     for (const { length, mandatory, partition } of lengths) {
-      parts.push({ row: this.#engine.bodies.logged.add(segment, offset, length, 1, 0), mandatory, partition });
+      const group = storedGroupHash(bytes, bytesEnd - (offsetEnd - offset));
+      const row = this.#engine.bodies.logged.add(segment, offset, length, 1, group);
+      parts.push({ row, mandatory, partition });
       offset += length;
     }
     half.state = { ...half.state, parts };

@@ -257,3 +257,14 @@ export class DeadLetters implements Dispatched {
     engine.wake(this);
   }
 }
+
+/** Go on with what a queue had given up when the broker ended. */
+export function resumeGivenUp(queue: Queue, deadLetters: DeadLetters | undefined): void {
+  for (const lane of queue.lanes.all) {
+    for (const here of lane.givenUp()) {
+      queue.bound?.left(lane.lengthOf(here));
+      if (deadLetters === undefined) queue.dropGivenUp(lane.offset + here);
+      else deadLetters.add(lane.offset + here);
+    }
+  }
+}

@@ -11,12 +11,16 @@ const FAILURES_MASK: number = FAILURES_MAX << FAILURES_SHIFT;
 export const GIVEN_UP_SHIFT = 25;
 export const GIVEN_UP_MASK: number = 7 << GIVEN_UP_SHIFT;
 export const HELD: number = 1 << 28;
+/** It stands in the list of the consumer it waits for (share.ts): ready, and forgotten by a restart too. */
+export const PARKED: number = 1 << 29;
+export const FORGOTTEN: number = HELD | PARKED;
 /** Delivery passes over the entry. */
 export const OUT_OF_SIGHT: number = GIVEN_UP_MASK | HELD;
 
 /** The info of an entry that came back once more. @param failed which counts as a failure */
 export function cameBack(info: number, failed: boolean): number {
-  const back = (info & RETURNS_MAX) === RETURNS_MAX ? info : info + 1;
+  const before = info & ~FORGOTTEN;
+  const back = (before & RETURNS_MAX) === RETURNS_MAX ? before : before + 1;
   return failed && (back & FAILURES_MASK) !== FAILURES_MASK ? back + FAILURE : back;
 }
 

@@ -8,7 +8,7 @@ import type { AwaitsBatches } from '../engine.ts';
 import type { LogKind } from '../records.ts';
 import type { Rostered } from '../roster.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
-import { GIVEN_UP_MASK, HELD } from './entry-info.ts';
+import { FORGOTTEN, GIVEN_UP_MASK } from './entry-info.ts';
 import { PendingBatches } from './pending-batches.ts';
 import type { Queue } from './queue.ts';
 import { type Settlements, writeGap } from './settlements.ts';
@@ -137,7 +137,7 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
   logInfo(position: number): void {
     const info = this.ring.info(position);
     if (!this.logged || (info & TRANSIENT_BODY) !== 0) return;
-    this.#collect().returned(position, info & ~HELD);
+    this.#collect().returned(position, info & ~FORGOTTEN);
   }
 
   /** Log that an entry waits until `dueMs`. */
@@ -170,8 +170,9 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
         ring.settle(position);
         continue;
       }
-      if ((info & HELD) !== 0) ring.setInfo(position, info & ~HELD);
+      if ((info & FORGOTTEN) !== 0) ring.setInfo(position, info & ~FORGOTTEN);
       this.replayCame(this.lengthOf(position));
+      this.#noteGroup(ring.body(position));
       if ((info & GIVEN_UP_MASK) !== 0) queue.foundGivenUp = true;
     }
   }
@@ -179,6 +180,11 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
   replayPush(row: number, length: number, info: number): void {
     this.ring.push(row, info);
     this.replayCame(length);
+    this.#noteGroup(row);
+  }
+
+  #noteGroup(row: number): void {
+    if (this.queue.engine.bodies.logged.flags(row) !== 0) this.queue.grouped = true;
   }
 
   /** Replay put an entry in. */

@@ -55,13 +55,13 @@ export class Expiry {
       }
     }
     if (nextMs !== Number.POSITIVE_INFINITY) queue.engine.deadlines.arm(queue, nextMs);
-    queue.forgetReadAhead();
+    if (queue.consumers.count === 0) queue.readAhead.drop();
     return false;
   }
 
   /** Find out when the next message of a lane expires. Kept, as its body may have left memory when the next lane was looked at. */
   #look(lane: Lane, position: number): boolean {
-    if (!this.#queue.show(lane, position)) return false;
+    if (!this.#queue.readAhead.show(lane, position)) return false;
     lane.lookedAt = position;
     lane.expiresAtMs = this.#timeInView();
     return true;

@@ -5,7 +5,7 @@
  */
 
 import type { EntryRing } from '../slab/entry-ring.ts';
-import { GIVEN_UP_MASK, OUT_OF_SIGHT } from './entry-info.ts';
+import { GIVEN_UP_MASK, HELD, OUT_OF_SIGHT } from './entry-info.ts';
 import { EntryLog } from './entry-log.ts';
 import { PositionHeap } from './position-heap.ts';
 import type { Queue } from './queue.ts';
@@ -85,6 +85,29 @@ export class Lane extends EntryLog {
     this.#returned.push(position);
   }
 
+  /** `position`, which is ready and need not be the next one, is handed out. */
+  take(position: number): void {
+    this.withdraw(position);
+    this.mayBeOutOfSight(position + 1);
+    this.ring.setInfo(position, this.ring.info(position) | HELD);
+  }
+
+  /** The next position that was never handed out is this one or a later one. */
+  get start(): number {
+    return this.#cursor;
+  }
+
+  /** What comes in at this position or behind it is not durable yet. */
+  get end(): number {
+    const { tail } = this.ring;
+    return this.batches === undefined ? tail : this.batches.end(tail);
+  }
+
+  /** Entries before `start` that are ready. */
+  get returned(): readonly number[] {
+    return this.#returned?.values() ?? [];
+  }
+
   /** Anything below `end` may be out of sight from now on. */
   mayBeOutOfSight(end: number): void {
     this.#mixedBelow = Math.max(this.#mixedBelow, end);
@@ -126,10 +149,13 @@ export class Lane extends EntryLog {
     }
   }
 
-  /** Whether the entry at a position is still here, and with nobody. */
+  /** Whether the entry at a position is still here, and with nobody: durable or not. */
   isReady(position: number): boolean {
-    if (position < this.#cursor) return this.#returned?.has(position) ?? false;
-    return this.ring.next(position) === position && (this.ring.info(position) & OUT_OF_SIGHT) === 0;
+    const { ring, queue } = this;
+    if (ring.body(position) === 0 || (ring.info(position) & OUT_OF_SIGHT) !== 0) return false;
+    if (position >= this.#cursor) return true;
+    // Where it is chosen what goes to whom, all that is handed out is HELD. A purge marks nothing.
+    return (queue.selection !== undefined && queue.purging === 0) || this.#isReturned(position);
   }
 
   /** Take a ready entry out of the order. */
@@ -137,6 +163,16 @@ export class Lane extends EntryLog {
     if (position >= this.#cursor) return;
     this.#returned?.remove(position);
     if (this.#returned?.size === 0) this.#returned = undefined;
+  }
+
+  /** Whether an entry is still out of sight because of `hideAll`: not if it was so for another reason then. */
+  isHidden(position: number): boolean {
+    if (position >= this.#mixedBelow) return true;
+    return (this.ring.info(position) & OUT_OF_SIGHT) === 0 && !this.#isReturned(position);
+  }
+
+  #isReturned(position: number): boolean {
+    return this.#returned?.has(position) ?? false;
   }
 
   #returnedInOrder(): number[] {

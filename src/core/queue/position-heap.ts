@@ -12,9 +12,49 @@ export class PositionHeap {
   }
 
   push(position: number): void {
+    this.#items.push(position);
+    this.#rise(this.#items.length - 1, position);
+  }
+
+  pop(): number {
+    const first = this.#items[0] as number;
+    this.#removeAt(0);
+    return first;
+  }
+
+  /** Take one out wherever it is: as slow as the heap is large, unless it is among the smallest. */
+  remove(position: number): boolean {
+    const at = this.#items.indexOf(position);
+    if (at < 0) return false;
+    this.#removeAt(at);
+    return true;
+  }
+
+  #removeAt(at: number): void {
     const items = this.#items;
-    let at = items.length;
-    items.push(position);
+    const last = items.pop() as number;
+    if (at === items.length) return;
+    this.#rise(this.#sink(at, last), last);
+  }
+
+  /** Move the hole at `at` down until `position` fits; answers where it is then. */
+  #sink(at: number, position: number): number {
+    const items = this.#items;
+    const size = items.length;
+    for (;;) {
+      let child = at * 2 + 1;
+      if (child >= size) break;
+      if (child + 1 < size && (items[child + 1] as number) < (items[child] as number)) child++;
+      if ((items[child] as number) >= position) break;
+      items[at] = items[child] as number;
+      at = child;
+    }
+    return at;
+  }
+
+  /** Put `position` at `at` or above, moving larger ones down. */
+  #rise(at: number, position: number): void {
+    const items = this.#items;
     while (at > 0) {
       const parent = (at - 1) >> 1;
       const above = items[parent] as number;
@@ -25,37 +65,8 @@ export class PositionHeap {
     items[at] = position;
   }
 
-  pop(): number {
-    const items = this.#items;
-    const first = items[0] as number;
-    const last = items.pop() as number;
-    const size = items.length;
-    if (size === 0) return first;
-    let at = 0;
-    for (;;) {
-      let child = at * 2 + 1;
-      if (child >= size) break;
-      if (child + 1 < size && (items[child + 1] as number) < (items[child] as number)) child++;
-      if ((items[child] as number) >= last) break;
-      items[at] = items[child] as number;
-      at = child;
-    }
-    items[at] = last;
-    return first;
-  }
-
   has(position: number): boolean {
     return this.#items.includes(position);
-  }
-
-  /** Take one out, wherever it is; what is not the smallest costs as much as the heap is large. */
-  remove(position: number): void {
-    const at = this.#items.indexOf(position);
-    if (at === 0) this.pop();
-    if (at <= 0) return;
-    const others = this.#items.splice(at).slice(1);
-    // What stands before its place is a heap as it was.
-    for (const other of others) this.push(other);
   }
 
   /** All of them, in heap order. */

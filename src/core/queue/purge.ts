@@ -1,4 +1,3 @@
-import { givenUpFor } from './entry-info.ts';
 import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
 
@@ -20,6 +19,7 @@ export function purge(queue: Queue): { count: number; done: Promise<void> } {
   const count = ready + (queue.delays?.purge() ?? 0);
   const hidden = queue.lanes.all.map((lane) => ({ lane, ...lane.hideAll() }));
   queue.purging += ready;
+  queue.selection?.emptied();
   queue.bound?.emptied();
   return { count, done: queue.engine.background.run(purgeEntries(queue, hidden)) };
 }
@@ -40,7 +40,7 @@ function* purgeEntries(queue: Queue, purged: readonly Purged[]): Generator<void,
     }
     for (let position = ring.next(from); position >= 0 && position < to; position = ring.next(position + 1)) {
       if (queue.deleted) return;
-      if (givenUpFor(ring.info(position)) !== 0) continue;
+      if (!lane.isHidden(position)) continue;
       if (takeOut(offset + position)) yield;
     }
   }

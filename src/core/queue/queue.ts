@@ -9,17 +9,15 @@ import { codeOf, type DeathReason } from '../death.ts';
 import { Delays } from '../delay/delays.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
-import type { BodyRef } from '../journal/journal.ts';
 import type { Message } from '../message.ts';
 import { type Effective, NOTHING } from '../policy/effective.ts';
 import type { Rostered } from '../roster.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
-import { readStored } from '../stored-message.ts';
 import type { Subscription } from '../subscription.ts';
 import type { Vhost } from '../vhost.ts';
 import { Bound, isBounded } from './bound.ts';
 import type { Consumers } from './consumers.ts';
-import { DeadLetters } from './dead-letters.ts';
+import { DeadLetters, resumeGivenUp } from './dead-letters.ts';
 import { type Deferrals, defer } from './deferrals.ts';
 import { cameBack, failuresOf, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
 import type { EntryLog } from './entry-log.ts';
@@ -28,11 +26,9 @@ import { LANE_SPAN, type Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import { ReadAhead } from './read-ahead.ts';
 import type { QueueRules } from './rules.ts';
+import { chooseAnew, type Selection } from './selection.ts';
 import { Takers } from './takers.ts';
 import { UnusedTimer } from './unused.ts';
-
-/** Where the body of the message looked at is. */
-const place: BodyRef = { segment: 0, offset: 0, length: 0 };
 
 /** Expired messages dropped before others have their turn. */
 const EXPIRED_PER_TAKE_MAX = 256;
@@ -55,6 +51,10 @@ export class Queue implements Rostered<Queue> {
   readonly takers = new Takers();
   /** Messages that wait for their time; undefined until there are some. */
   delays: Delays | undefined;
+  /** Who may have what, where that is not simply the next message. */
+  selection: Selection | undefined;
+  /** Messages in it may be in groups. */
+  grouped = false;
   older: Queue | undefined;
   newer: Queue | undefined;
   /** Info of the entry taken last. */
@@ -79,7 +79,7 @@ export class Queue implements Rostered<Queue> {
   /** Given up and deleted. */
   dropped = 0;
 
-  readonly #readAhead = new ReadAhead(this);
+  readonly readAhead = new ReadAhead(this);
   /** Messages being purged: out of sight, and still in the ring. */
   purging = 0;
   #deadLetters: DeadLetters | undefined;
@@ -150,6 +150,7 @@ export class Queue implements Rostered<Queue> {
     this.effective = effective;
     const { rules } = effective;
     this.takers.rulesChanged(this, before);
+    if (rules.groupBuckets !== before.groupBuckets) chooseAnew(this);
     if (rules.messageTtlMs !== Number.POSITIVE_INFINITY) this.expires = true;
     if (rules.expiresMs !== Number.POSITIVE_INFINITY) this.#unused ??= new UnusedTimer(this);
     if (!isBounded(rules)) this.bound = undefined;
@@ -197,6 +198,7 @@ export class Queue implements Rostered<Queue> {
 
   #ready(lane: Lane): void {
     this.lanes.raise(lane);
+    this.selection?.raise();
     if (!this.awake && (this.takers.waiting || this.expires)) this.engine.wake(this);
   }
 
@@ -213,22 +215,31 @@ export class Queue implements Rostered<Queue> {
     if (this.bound !== undefined && this.#deadLetters?.crowded !== true && this.bound.trim(budget)) return true;
     const isMoreDue = this.deferrals?.release(budget) === true;
     const more = this.#handOut(budget) || isMoreDue;
-    if (this.takers.draining) this.takers.endDrains(this.next() < 0 ? this.lanes.firstPending - 1 : -1);
+    if (this.takers.draining) {
+      const until = this.lanes.firstPending - 1;
+      this.takers.endDrains((one) => ((this.selection?.hasNothingFor(one) ?? this.next() < 0) ? until : -1));
+    }
     return more;
   }
 
   #handOut(budget: number): boolean {
+    if (this.selection !== undefined) return this.selection.dispatch(budget);
     while (budget > 0) {
       if (this.deleted || this.next() < 0) return false;
       const subscription = this.takers.pick();
-      if (subscription === undefined) return this.expires && this.#expiry.run(budget);
+      if (subscription === undefined) return this.dropExpired(budget);
       // One by one when several consumers can take: a fair share matters more than the cost of a call.
       const taken = subscription.offer(subscription.pull || this.consumers.sole ? budget : 1);
       // The body that is next is being read from disk, which wakes this queue.
-      if (taken === 0 && this.#readAhead.loading) return false;
+      if (taken === 0 && this.readAhead.loading) return false;
       budget -= taken + 1;
     }
     return true;
+  }
+
+  /** Give up what has expired where nobody takes it; answers true when there is more to do. */
+  dropExpired(budget: number): boolean {
+    return this.expires && this.#expiry.run(budget);
   }
 
   /** The position to hand out next, or -1. */
@@ -237,29 +248,44 @@ export class Queue implements Rostered<Queue> {
     return lane === undefined ? -1 : lane.offset + this.lanes.found;
   }
 
-  /** Take the next message: the engine's view shows it. Answers its position, or -1 when there is none for now. */
-  take(): number {
+  /** Take the next message for a subscription: the engine's view shows it. Answers its position, or -1 when there is none now. */
+  take(subscription: Subscription): number {
+    if (this.selection !== undefined) return this.selection.take(subscription);
     const { engine, lanes } = this;
     for (let tries = 0; tries < EXPIRED_PER_TAKE_MAX; tries++) {
       const lane = lanes.next();
       if (lane === undefined) return -1;
       const here = lanes.found;
       const position = lane.offset + here;
-      if (!this.show(lane, here)) return -1;
+      if (!this.readAhead.show(lane, here)) return -1;
       const info = lane.ring.info(here);
       this.pass(lane, here);
-      if ((this.expires || engine.view.expiresAtMs !== 0) && this.#expiry.inView((info & RETURNS_MAX) === 0)) {
-        this.giveUp(position, 'expired');
-        continue;
-      }
-      this.unsettled++;
-      this.delivered++;
-      this.takenInfo = info;
-      if ((info & RETURNS_MAX) > 0) this.redelivered++;
-      return position;
+      if (this.#goes(position, info)) return position;
     }
     engine.wake(this);
     return -1;
+  }
+
+  /** Hand out the ready message in the engine's view, wherever in the order it is; false when it has expired. */
+  handOut(lane: Lane, here: number): boolean {
+    const info = lane.ring.info(here);
+    lane.take(here);
+    this.bound?.left(lane.lengthOf(here));
+    return this.#goes(lane.offset + here, info);
+  }
+
+  /** The message in the engine's view goes to a consumer; false when it has expired, and is given up. */
+  #goes(position: number, info: number): boolean {
+    const isFirst = (info & RETURNS_MAX) === 0;
+    if ((this.expires || this.engine.view.expiresAtMs !== 0) && this.#expiry.inView(isFirst)) {
+      this.giveUp(position, 'expired');
+      return false;
+    }
+    this.unsettled++;
+    this.delivered++;
+    this.takenInfo = info;
+    if (!isFirst) this.redelivered++;
+    return true;
   }
 
   /** The next or the oldest message of a lane is handed out, or given up. */
@@ -272,29 +298,6 @@ export class Queue implements Rostered<Queue> {
   withdraw(lane: Lane, position: number): void {
     lane.withdraw(position);
     this.bound?.left(lane.lengthOf(position));
-  }
-
-  /** Nobody consumes: give the memory back. */
-  forgetReadAhead(): void {
-    if (this.consumers.count === 0) this.#readAhead.drop();
-  }
-
-  /** Point the engine's view to the message at a position of a lane; false when it has to be read from disk first. */
-  show(lane: Lane, here: number): boolean {
-    const { bodies, view } = this.engine;
-    const position = lane.offset + here;
-    const row = lane.ring.body(here);
-    bodies.table(lane.ring.info(here)).find(row, place);
-    const { segment, offset } = place;
-    const located = bodies.located;
-    if (!this.#readAhead.find(position, located) && !bodies.locate(segment, offset)) {
-      this.#readAhead.want(position);
-      return false;
-    }
-    const start = located.start;
-    readStored(view, located.bytes, start, start + place.length);
-    view.id = bodies.idOf(segment, offset);
-    return true;
   }
 
   /** The lane a position is in. */
@@ -325,12 +328,14 @@ export class Queue implements Rostered<Queue> {
   complete(position: number): void {
     this.completed++;
     this.unsettled--;
+    this.selection?.settled(position);
     this.takeOut(position, false);
   }
 
   /** A delivery was rejected. */
   discard(position: number): void {
     this.unsettled--;
+    this.selection?.settled(position);
     this.giveUp(position, 'rejected');
   }
 
@@ -345,6 +350,7 @@ export class Queue implements Rostered<Queue> {
     const info = cameBack(lane.ring.info(here), failed);
     lane.ring.setInfo(here, info);
     this.unsettled--;
+    this.selection?.settled(position);
     if (failed && failuresOf(info) > this.rules.deliveryLimit) {
       this.giveUp(position, 'delivery_limit');
       return;
@@ -357,6 +363,7 @@ export class Queue implements Rostered<Queue> {
   /** An entry of a lane is ready again. */
   backInPlace(lane: Lane, here: number): void {
     lane.giveBack(here);
+    this.selection?.cameBack(lane, here);
     this.bound?.cameBack(lane.lengthOf(here));
     this.#ready(lane);
   }
@@ -420,6 +427,7 @@ export class Queue implements Rostered<Queue> {
   /** A subscription is over, or (`holds`) is no consumer any more and keeps its deliveries. Answers true when it was the last
    *  consumer of a queue that goes with it. */
   detach(subscription: Subscription, holds: boolean): boolean {
+    if (this.selection?.leave(subscription, holds) === true) this.selection = undefined;
     if (!this.takers.remove(subscription, holds) || this.consumers.count > 0) return false;
     this.forgetUnwanted();
     this.#unused?.used();
@@ -428,7 +436,7 @@ export class Queue implements Rostered<Queue> {
 
   /** Give memory back that nobody has a use for. */
   forgetUnwanted(): void {
-    if (!this.takers.waiting) this.#readAhead.drop();
+    if (!this.takers.waiting) this.readAhead.drop();
   }
 
   /** How many messages may be asked for soon: what is read ahead for single requests would be read in vain. */
@@ -438,7 +446,14 @@ export class Queue implements Rostered<Queue> {
 
   /** Messages that are next cannot be read for now: nobody should wait for them. */
   unreadable(): void {
-    this.takers.endDrains(Number.POSITIVE_INFINITY);
+    this.takers.endDrains(() => Number.POSITIVE_INFINITY);
+  }
+
+  /** A message comes in that is in a group. */
+  groups(): void {
+    if (this.grouped) return;
+    this.grouped = true;
+    chooseAnew(this);
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------
@@ -466,23 +481,12 @@ export class Queue implements Rostered<Queue> {
   /** The broker is open: go on with what was under way. */
   resume(): void {
     this.used();
-    this.#resumeGivenUp();
+    if (this.foundGivenUp) resumeGivenUp(this, this.#deadLetters);
     this.deferrals?.resume();
     this.delays?.resume();
     // What is at its head is not known without looking: only where that matters is it worth it.
     if (this.#deadLetters !== undefined) this.expires = true;
     if ((this.expires || this.bound !== undefined) && this.count > 0) this.engine.wake(this);
-  }
-
-  #resumeGivenUp(): void {
-    if (!this.foundGivenUp) return;
-    for (const lane of this.lanes.all) {
-      for (const here of lane.givenUp()) {
-        this.bound?.left(lane.lengthOf(here));
-        if (this.#deadLetters === undefined) this.dropGivenUp(lane.offset + here);
-        else this.#deadLetters.add(lane.offset + here);
-      }
-    }
   }
 
   /** The queue is gone for everybody: give its bodies and pages back, in slices. */
@@ -491,7 +495,7 @@ export class Queue implements Rostered<Queue> {
     this.#unused?.end();
     this.deferrals?.end();
     this.deferrals = undefined;
-    this.#readAhead.drop();
+    this.readAhead.drop();
     for (const { ring } of this.entryLogs()) void this.engine.background.run(this.engine.bodies.destroy(ring));
   }
 }

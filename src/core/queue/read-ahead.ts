@@ -5,7 +5,12 @@
  */
 import type { BodyRef, Located } from '../journal/journal.ts';
 import type { Limits } from '../limits.ts';
+import { readStored } from '../stored-message.ts';
+import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
+
+/** Where the body of the message looked at is. */
+const place: BodyRef = { segment: 0, offset: 0, length: 0 };
 
 const WINDOW_ENTRIES_MAX = 4096;
 /** All windows of the broker together may take so many times what one queue may; then queues get small ones. */
@@ -64,6 +69,24 @@ export class ReadAhead {
   /** A read is under way; the queue is woken at its end. */
   get loading(): boolean {
     return this.#loading;
+  }
+
+  /** Point the engine's view to the message at a position of a lane; false when it has to be read from disk first. */
+  show(lane: Lane, here: number): boolean {
+    const { bodies, view } = this.#queue.engine;
+    const position = lane.offset + here;
+    const row = lane.ring.body(here);
+    bodies.table(lane.ring.info(here)).find(row, place);
+    const { segment, offset } = place;
+    const located = bodies.located;
+    if (!this.find(position, located) && !bodies.locate(segment, offset)) {
+      this.want(position);
+      return false;
+    }
+    const start = located.start;
+    readStored(view, located.bytes, start, start + place.length);
+    view.id = bodies.idOf(segment, offset);
+    return true;
   }
 
   /** Find a body in the windows: true fills `into`. */

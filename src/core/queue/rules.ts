@@ -15,6 +15,8 @@ const STRATEGIES = ['at-most-once', 'at-least-once'] as const;
 export const TIME_MS_MAX = 10 * 365 * 24 * 3_600_000;
 /** The count of failures of a message ends at 255. */
 const DELIVERY_LIMIT_MAX = 254;
+/** There are no more hashes of group ids. */
+const GROUP_BUCKETS_MAX = 65_535;
 /** 100 days. */
 export const CONSUMER_TIMEOUT_MS_MAX = 100 * 24 * 3_600_000;
 
@@ -45,6 +47,10 @@ export interface QueueRules {
   readonly deliveryLimit: number;
   /** One consumer is served at a time. */
   readonly singleActive: boolean;
+  /** Buckets that message groups fall into; 0: groups mean nothing here. */
+  readonly groupBuckets: number;
+  /** Groups are shared out anew when a consumer comes. */
+  readonly groupRebalance: boolean;
   /** Milliseconds a delivery may be unsettled; 0 = what the limit for all queues says, Infinity = for ever. */
   readonly consumerTimeoutMs: number;
   /** What comes back waits before it is handed out again. */
@@ -145,6 +151,8 @@ const ARGUMENTS: ReadonlyMap<string, Rule> = new Map([
   ['x-delayed-retry-min', count('retryMinMs', 1, TIME_MS_MAX)],
   ['x-delayed-retry-max', count('retryMaxMs', 1, TIME_MS_MAX)],
   ['x-single-active-consumer', flag('singleActive')],
+  ['x-group-buckets', count('groupBuckets', 0, GROUP_BUCKETS_MAX)],
+  ['x-group-rebalance', flag('groupRebalance')],
   ['x-consumer-timeout', timeout('consumerTimeoutMs')],
 ]);
 
@@ -160,6 +168,8 @@ const NO_LIMITS = {
   maxPriority: 0,
   deliveryLimit: Number.POSITIVE_INFINITY,
   singleActive: false,
+  groupBuckets: 1024,
+  groupRebalance: false,
   consumerTimeoutMs: 0,
 } as const;
 

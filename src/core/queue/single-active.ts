@@ -83,6 +83,7 @@ export class SingleActive extends Consumers implements Dispatched {
     if (this.#leaving) return;
     this.#leaving = true;
     active.whenIdle(() => {
+      this.#queue.selection?.release(active);
       this.#active = undefined;
       this.#leaving = false;
       this.#told = false;

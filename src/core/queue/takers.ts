@@ -21,6 +21,11 @@ export class Takers {
     return this.consumers.count > 0 || this.#pulls.count > 0;
   }
 
+  /** There are subscriptions. */
+  get any(): boolean {
+    return this.consumers.count > 0 || (this.#others?.size ?? 0) > 0;
+  }
+
   get draining(): boolean {
     return this.#draining.length > 0;
   }
@@ -94,12 +99,12 @@ export class Takers {
     if (!this.#draining.includes(subscription)) this.#draining.push(subscription);
   }
 
-  /** Tell those for whom there is nothing more: everything up to batch `until` is handed out. Infinity: tell all. */
-  endDrains(until: number): void {
+  /** Tell those for whom there is nothing more. @param until up to which batch everything was handed out; Infinity: tell it */
+  endDrains(until: (subscription: Subscription) => number): void {
     const draining = this.#draining;
     this.#draining = [];
     for (const subscription of draining) {
-      if (subscription.drainUntil <= until || subscription.room === 0) subscription.drained();
+      if (subscription.drainUntil <= until(subscription) || subscription.room === 0) subscription.drained();
       else this.#draining.push(subscription);
     }
   }

@@ -25,6 +25,8 @@ t.test('arguments become rules; names that are no rules are left alone', async (
     'x-delayed-retry-type': 'all',
     'x-delayed-retry-max': 5000,
     'x-consumer-timeout': 1000,
+    'x-group-buckets': 16,
+    'x-group-rebalance': true,
     'x-something': [1],
   };
   t.same(
@@ -40,6 +42,8 @@ t.test('arguments become rules; names that are no rules are left alone', async (
       deliveryLimit: 5,
       singleActive: true,
       consumerTimeoutMs: 1000,
+      groupBuckets: 16,
+      groupRebalance: true,
       retry: { type: 'all', minMs: 1000, maxMs: 5000 },
     },
   );

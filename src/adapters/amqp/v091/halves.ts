@@ -199,6 +199,7 @@ class CheckDelivery implements DeliveryBatch {
   readonly deliveryId: number;
   readonly redeliveries = 0;
   readonly failures = 0;
+  readonly groupFirst = false;
   readonly message: Message = new Message();
   taken = false;
   readonly #messages: MessageWriter;

@@ -135,8 +135,8 @@ export class Client implements ClientDoor {
   checker(name: string, handlers: CheckerHandlers): Checker {
     this.#checkOpen();
     const { halves } = this.home.topology;
-    const group = halves.openGroup(this.home, name);
-    const checker = new Checker(group, this, handlers, () => halves.tidy(group));
+    const group = halves.groups.open(this.home, name);
+    const checker = new Checker(group, this, handlers, () => halves.groups.tidy(group));
     this.#checkers = bagAdd(this.#checkers, checker);
     return checker;
   }

@@ -35,7 +35,7 @@ export class HalfAdmin implements HalfAdminDoor {
   }
 
   #find(vhost: string, group: string, id: string): Half | undefined {
-    const half = this.#topology.halves.group(this.#vhost(vhost), group)?.halves.get(id);
+    const half = this.#topology.halves.groups.get(this.#vhost(vhost), group)?.halves.get(id);
     return half !== undefined && isOpen(half) ? half : undefined;
   }
 
@@ -51,13 +51,13 @@ export class HalfAdmin implements HalfAdminDoor {
   }
 
   groups(vhostName: string): ProducerGroupInfo[] {
-    return this.#topology.halves.groups(this.#vhost(vhostName)).map((group) => group.info());
+    return this.#topology.halves.groups.all(this.#vhost(vhostName)).map((group) => group.info());
   }
 
   async setCallback(vhostName: string, name: string, address: string | undefined): Promise<void> {
     const { halves, engine } = this.#topology;
     const vhost = this.#vhost(vhostName);
-    const group = address === undefined ? halves.group(vhost, name) : halves.openGroup(vhost, name);
+    const group = address === undefined ? halves.groups.get(vhost, name) : halves.groups.open(vhost, name);
     if (group === undefined) throw new CoreError('not-found', `producer group '${name}'`);
     halves.setCallback(group, address);
     await engine.whenDurable();

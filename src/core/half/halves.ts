@@ -17,7 +17,8 @@ import { Checks } from './checks.ts';
 import { commitHalf, replayCommit } from './commit.ts';
 import type { HalfOp, HalfSettings } from './door.ts';
 import { type Ended, Half, type HalfPart } from './half.ts';
-import { ProducerGroup } from './producer-group.ts';
+import type { ProducerGroup } from './producer-group.ts';
+import { ProducerGroups } from './producer-groups.ts';
 import {
   HALF_RECORD,
   type PreparedLength,
@@ -43,65 +44,20 @@ export interface Prepared {
 
 export class Halves {
   readonly checks: Checks;
+  readonly groups: ProducerGroups;
   readonly #topology: Topology;
   readonly #engine: Engine;
-  readonly #groups = new Map<Vhost, Map<string, ProducerGroup>>();
   /** By number. */
   readonly #open = new Map<number, Half>();
   /** Those that ended, the oldest first: forgotten when there are too many. */
-  readonly #finished = new Fifo<Half>();
+  #finished = new Fifo<Half>();
   #lastNumber = 0;
 
   constructor(topology: Topology) {
     this.#topology = topology;
     this.#engine = topology.engine;
+    this.groups = new ProducerGroups(topology.engine.limits);
     this.checks = new Checks(topology.engine, (half) => this.#checked(half));
-  }
-
-  // ---- Groups -----------------------------------------------------------------------------------------------------
-
-  group(vhost: Vhost, name: string): ProducerGroup | undefined {
-    return this.#groups.get(vhost)?.get(name);
-  }
-
-  groups(vhost: Vhost): ProducerGroup[] {
-    return [...(this.#groups.get(vhost)?.values() ?? [])];
-  }
-
-  /** The group of a name; a new one when there is none. Throws `invalid-argument`, `limit-exceeded`. */
-  openGroup(vhost: Vhost, name: string): ProducerGroup {
-    const known = this.group(vhost, name);
-    if (known !== undefined) return known;
-    const { limits } = this.#engine;
-    checkName(name, 'the name of a producer group', limits);
-    if ((this.#groups.get(vhost)?.size ?? 0) >= limits.producerGroupsPerVhostMax) {
-      const text = `${limits.producerGroupsPerVhostMax} producer groups in virtual host '${vhost.name}'`;
-      throw new CoreError('limit-exceeded', text);
-    }
-    return this.#addGroup(vhost, name);
-  }
-
-  #addGroup(vhost: Vhost, name: string): ProducerGroup {
-    let groups = this.#groups.get(vhost);
-    if (groups === undefined) {
-      groups = new Map();
-      this.#groups.set(vhost, groups);
-    }
-    const group = groups.get(name) ?? new ProducerGroup(vhost, name);
-    groups.set(name, group);
-    return group;
-  }
-
-  /** Forget a group that nobody needs. */
-  tidy(group: ProducerGroup): void {
-    if (group.unused) this.#groups.get(group.vhost)?.delete(group.name);
-  }
-
-  setCallback(group: ProducerGroup, address: string | undefined): void {
-    writeCallback(record.reset(), group.vhost.id, group.name, address ?? '');
-    this.#log(HALF_RECORD.callback);
-    group.callback = address;
-    this.tidy(group);
   }
 
   // ---- Live changes -----------------------------------------------------------------------------------------------
@@ -109,7 +65,7 @@ export class Halves {
   /** Keep messages out of sight, in a new half or with those of one that is open. Answers the batch that makes it durable.
    *  Throws `invalid-argument`, `limit-exceeded`, `precondition-failed` (the half has ended). */
   prepare(vhost: Vhost, messages: readonly Prepared[], settings: HalfSettings): number {
-    const known = this.group(vhost, settings.group)?.halves.get(settings.id);
+    const known = this.groups.get(vhost, settings.group)?.halves.get(settings.id);
     if (known === undefined) {
       checkName(settings.id, 'the id of a half message', this.#engine.limits);
       checkSchedule(settings);
@@ -136,7 +92,7 @@ export class Halves {
     const preparedAtMs = this.#engine.now();
     const facts = { number: ++this.#lastNumber, id, preparedAtMs, checkEveryMs, checksMax };
     const nextCheckMs = preparedAtMs + (firstCheckMs ?? limits.halfFirstCheckMs);
-    return new Half(this.openGroup(vhost, group), facts, NO_PARTS, nextCheckMs);
+    return new Half(this.groups.open(vhost, group), facts, NO_PARTS, nextCheckMs);
   }
 
   #checkRoom(known: Half | undefined, messages: number, bytes: number): void {
@@ -182,12 +138,19 @@ export class Halves {
     return engine.wrote();
   }
 
+  setCallback(group: ProducerGroup, address: string | undefined): void {
+    writeCallback(record.reset(), group.vhost.id, group.name, address ?? '');
+    this.#log(HALF_RECORD.callback);
+    group.callback = address;
+    this.groups.tidy(group);
+  }
+
   /**
    * The half that a request to end it is about; undefined when it has ended that way already. Throws `not-found` (also for one of
    * another group), `precondition-failed` (it ended the other way, or is about to).
    */
   ending(vhost: Vhost, group: string, id: string, op: HalfOp): Half | undefined {
-    const half = this.group(vhost, group)?.halves.get(id);
+    const half = this.groups.get(vhost, group)?.halves.get(id);
     if (half === undefined) {
       const where = `in virtual host '${vhost.name}': it never was, or ended long ago`;
       throw new CoreError('not-found', `half message '${id}' of producer group '${group}' ${where}`);
@@ -262,13 +225,12 @@ export class Halves {
   /** Its producers are about to be asked once more, or for the last time: then it is parked. */
   #checked(half: Half): void {
     const { state, facts, group } = half;
-    const isLast = state.checks >= facts.checksMax;
-    const nextCheckMs = isLast ? Number.POSITIVE_INFINITY : this.#engine.now() + facts.checkEveryMs;
-    half.state = { ...state, checks: state.checks + (isLast ? 0 : 1), nextCheckMs };
+    const parks = state.checks >= facts.checksMax;
+    const nextCheckMs = parks ? Number.POSITIVE_INFINITY : this.#engine.now() + facts.checkEveryMs;
+    half.state = { ...state, checks: state.checks + (parks ? 0 : 1), nextCheckMs };
     record.reset().f64(facts.number).varint(half.state.checks).f64(nextCheckMs);
     this.#log(HALF_RECORD.checked);
-    if (!isLast) return;
-    if (group.parked++ > 0) return;
+    if (!parks || group.parked++ > 0) return;
     const about = { vhost: group.vhost.name, group: group.name, id: facts.id, asked: facts.checksMax };
     this.#engine.log('warn', 'a half message is parked: nobody said what became of it', about);
   }
@@ -296,6 +258,11 @@ export class Halves {
 
   /** It has ended, and its bodies were given away or up. */
   #finish(half: Half, outcome: HalfOp): void {
+    this.#close(half, outcome);
+    this.#remember(half);
+  }
+
+  #close(half: Half, outcome: HalfOp): void {
     const { group, facts, state } = half;
     this.checks.forget(half);
     this.#open.delete(facts.number);
@@ -303,7 +270,6 @@ export class Halves {
     if (half.parked) group.parked--;
     half.outcome = outcome;
     half.state = { ...state, parts: NO_PARTS };
-    this.#remember(half);
   }
 
   #remember(half: Half): void {
@@ -311,20 +277,21 @@ export class Halves {
     while (this.#finished.size > this.#engine.limits.halvesRememberedMax) {
       const { group, facts } = this.#finished.shift() as Half;
       group.halves.delete(facts.id);
-      this.tidy(group);
+      this.groups.tidy(group);
     }
   }
 
   /** A virtual host is gone, with everything in it. */
   removeVhost(vhost: Vhost): void {
-    for (const group of this.groups(vhost)) {
-      for (const half of group.halves.values()) {
-        if (half.outcome !== undefined) continue;
-        this.#release(half);
-        this.#finish(half, 'rollback');
-      }
+    for (const half of this.#open.values()) {
+      if (half.group.vhost !== vhost) continue;
+      this.#release(half);
+      this.#close(half, 'rollback');
     }
-    this.#groups.delete(vhost);
+    const finished = this.#finished;
+    this.#finished = new Fifo();
+    for (const half of finished) if (half.group.vhost !== vhost) this.#finished.push(half);
+    this.groups.removeVhost(vhost);
   }
 
   // ---- Replay -----------------------------------------------------------------------------------------------------
@@ -381,7 +348,7 @@ export class Halves {
 
   #stored({ vhostId, group, facts, checks, nextCheckMs }: StoredHalf): Half | undefined {
     const vhost = this.#topology.vhostsById.get(vhostId);
-    return vhost && new Half(this.#addGroup(vhost, group), facts, NO_PARTS, nextCheckMs, checks);
+    return vhost && new Half(this.groups.add(vhost, group), facts, NO_PARTS, nextCheckMs, checks);
   }
 
   /** The broker is open. */
@@ -403,12 +370,6 @@ export class Halves {
     return this.#finished;
   }
 
-  *callbacks(): IterableIterator<ProducerGroup> {
-    for (const groups of this.#groups.values()) {
-      for (const group of groups.values()) if (group.callback !== undefined) yield group;
-    }
-  }
-
   loadNumber(lastNumber: number): void {
     this.#lastNumber = lastNumber;
   }
@@ -424,7 +385,7 @@ export class Halves {
     const vhost = this.#topology.vhostsById.get(vhostId);
     if (vhost === undefined) return;
     const facts = { number: 0, id, preparedAtMs: 0, checkEveryMs: 0, checksMax: 0 };
-    const half = new Half(this.#addGroup(vhost, group), facts, NO_PARTS, 0);
+    const half = new Half(this.groups.add(vhost, group), facts, NO_PARTS, 0);
     half.outcome = outcome;
     half.group.halves.set(id, half);
     this.#remember(half);
@@ -435,9 +396,9 @@ export class Halves {
     const name = from.text();
     const address = from.text();
     if (vhost === undefined) return;
-    const group = this.#addGroup(vhost, name);
+    const group = this.groups.add(vhost, name);
     group.callback = address === '' ? undefined : address;
-    this.tidy(group);
+    this.groups.tidy(group);
   }
 }
 

@@ -25,7 +25,11 @@ export class HalvesMoment {
     this.#lastNumber = halves.lastNumber;
     this.#open = Array.from(halves.open(), (half) => half.state);
     this.#finished = [...halves.finished()];
-    this.#callbacks = Array.from(halves.callbacks(), ({ vhost, name, callback }) => [vhost.id, name, callback ?? '']);
+    this.#callbacks = Array.from(halves.groups.withCallback(), ({ vhost, name, callback }) => [
+      vhost.id,
+      name,
+      callback ?? '',
+    ]);
   }
 
   /** Write the objects one by one. */

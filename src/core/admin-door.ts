@@ -78,6 +78,19 @@ export interface QueueInfo extends QueueSettings {
   dropped: number;
 }
 
+/** A message that came back and waits to be handed out again. */
+export interface DeferredInfo {
+  /** Wall-clock time. */
+  dueMs: number;
+  /** How often it was handed out, and how often of these it had failed. */
+  redeliveries: number;
+  failures: number;
+  /** Level of priority it is in. */
+  priority: number;
+  /** As stored. */
+  bytes: number;
+}
+
 /** A consumer of a queue. */
 export interface ConsumerInfo extends Identity {
   tag: string;
@@ -171,10 +184,14 @@ export interface Admin {
   purgeQueue(vhost: string, name: string, owner?: Client): Promise<number>;
   queue(vhost: string, name: string): QueueInfo | undefined;
   queues(vhost: string): QueueInfo[];
+  /** The first `count` messages of a queue that wait to be tried again, the next one first. Throws `not-found`. */
+  deferred(vhost: string, queue: string, count: number): DeferredInfo[];
   /** Hand out at once what waits to be tried again; resolves to its number. Throws `not-found`. */
   releaseDeferred(vhost: string, queue: string): Promise<number>;
   /** The consumers of a queue, those of the highest priority first. Throws `not-found`. */
   consumers(vhost: string, queue: string): ConsumerInfo[];
+  /** End a consumer, by the number of its client and its tag: it is told, and what it holds is requeued. Throws `not-found`. */
+  endConsumer(vhost: string, queue: string, client: number, tag: string): void;
 
   bind(
     vhost: string,

@@ -11,6 +11,7 @@ import type {
   Client as ClientDoor,
   ClientInfo,
   ConsumerInfo,
+  DeferredInfo,
   ExchangeInfo,
   ExchangeSettings,
   QueueInfo,
@@ -199,8 +200,12 @@ export class Admin implements AdminDoor {
     return [...this.#vhost(vhostName).queues.values()].map(queueInfo);
   }
 
+  deferred(vhostName: string, name: string, count: number): DeferredInfo[] {
+    return this.#queue(vhostName, name).deferrals?.first(count) ?? [];
+  }
+
   async releaseDeferred(vhostName: string, name: string): Promise<number> {
-    const queue = this.#vhost(vhostName).queueFor(name, undefined);
+    const queue = this.#queue(vhostName, name);
     const count = queue.deferrals?.releaseAll() ?? 0;
     this.#engine.flushSettlements();
     if (queue.logged) await this.#engine.whenDurable();
@@ -208,9 +213,22 @@ export class Admin implements AdminDoor {
   }
 
   consumers(vhostName: string, name: string): ConsumerInfo[] {
+    return this.#queue(vhostName, name)
+      .consumers.all()
+      .map((consumer) => consumer.info());
+  }
+
+  endConsumer(vhostName: string, name: string, client: number, tag: string): void {
+    const { consumers } = this.#queue(vhostName, name);
+    const consumer = consumers.all().find((one) => one.tag === tag && one.clientId === client);
+    if (consumer === undefined) throw new CoreError('not-found', `consumer '${tag}' of client ${client} on '${name}'`);
+    consumer.end('closed-by-operator');
+  }
+
+  #queue(vhostName: string, name: string): Queue {
     const queue = this.#vhost(vhostName).queues.get(name);
     if (queue === undefined) throw new CoreError('not-found', `queue '${name}' in virtual host '${vhostName}'`);
-    return queue.consumers.all().map((consumer) => consumer.info());
+    return queue;
   }
 
   // ---- Bindings ---------------------------------------------------------------------------------------------------

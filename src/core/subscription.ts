@@ -378,6 +378,11 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     if (!this.#closed && !this.#cancelled) this.#handlers.onActive?.(active);
   }
 
+  /** Number of the client it belongs to. */
+  get clientId(): number {
+    return this.#client.id;
+  }
+
   info(): ConsumerInfo {
     const { tag, priority, weight, exclusive } = this;
     const { id, identity } = this.#client;

@@ -171,6 +171,17 @@ t.test('a deferral that is over does not come back; nor does one of a message th
 t.test('everything is handed out at once when an operator says so, also after a crash', async (t) => {
   const setup = await deferThree();
   const { fixture, clock } = setup;
+  const now = clock.now();
+  const waiting = fixture.broker.admin.deferred('/', 'q', 2);
+  t.match(
+    waiting,
+    [{ redeliveries: 1, failures: 1, priority: 0, bytes: Number }, { dueMs: Number }],
+    'the next ones first',
+  );
+  t.same(
+    waiting.map(({ dueMs }) => dueMs > now),
+    [true, true],
+  );
   t.equal(await clock.drive(fixture.broker.admin.releaseDeferred('/', 'q')), 3);
   t.match(info(fixture), { ready: 4, deferred: 0 });
   t.equal(await clock.drive(fixture.broker.admin.releaseDeferred('/', 'q')), 0);

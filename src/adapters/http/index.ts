@@ -13,6 +13,7 @@ import { httpError } from './errors.ts';
 import { pageRoute } from './page.ts';
 import { bindingRoutes } from './routes/bindings.ts';
 import { connectionRoutes } from './routes/connections.ts';
+import { consumerRoutes } from './routes/consumers.ts';
 import { delayedRoutes } from './routes/delayed.ts';
 import { exchangeRoutes } from './routes/exchanges.ts';
 import { halfRoutes } from './routes/halves.ts';
@@ -132,6 +133,7 @@ function v1(scope: FastifyInstance, context: HttpContext): void {
     leaseRoutes,
     retainedRoutes,
     queueRoutes,
+    consumerRoutes,
     delayedRoutes,
     policyRoutes,
     redriveRoutes,

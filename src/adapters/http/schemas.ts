@@ -154,6 +154,11 @@ export const REDRIVE = {
   },
 } as const;
 
+export const DEFERRED = {
+  type: 'object',
+  properties: { due_ms: count, redeliveries: count, failures: count, priority: count, bytes: count },
+} as const;
+
 export const EXCHANGE = {
   type: 'object',
   properties: {

@@ -3,11 +3,12 @@
  * of sight; the times are kept here, in memory, and are in the journal as records DEFER and objects of checkpoints. Wall-clock
  * times: they go on while the broker does not run.
  */
+import type { DeferredInfo } from '../door.ts';
 import { unzigzag, zigzag } from '../records.ts';
 import type { TlvReader, TlvWriter } from '../tlv.ts';
 import type { Topology } from '../topology.ts';
 import { DueHeap } from './due-heap.ts';
-import { GIVEN_UP_MASK, HELD } from './entry-info.ts';
+import { failuresOf, GIVEN_UP_MASK, HELD, RETURNS_MAX } from './entry-info.ts';
 import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
 import { retryDelayMs } from './retry.ts';
@@ -78,6 +79,21 @@ export class Deferrals {
   /** Wait for none of them any more; what becomes of them is the caller's business. */
   *takeAll(): IterableIterator<{ lane: Lane; here: number }> {
     while (this.#heap.size > 0) yield this.#pop();
+  }
+
+  /** The first `count` of them. */
+  first(count: number): DeferredInfo[] {
+    const { positions, dueMs } = this.#heap.entries();
+    const order = [...positions.keys()].sort(
+      (a, b) => (dueMs[a] as number) - (dueMs[b] as number) || (positions[a] as number) - (positions[b] as number),
+    );
+    return order.slice(0, count).map((n) => {
+      const lane = this.#queue.laneAt(positions[n] as number);
+      const here = (positions[n] as number) - lane.offset;
+      const info = lane.ring.info(here);
+      const counts = { redeliveries: info & RETURNS_MAX, failures: failuresOf(info) };
+      return { dueMs: dueMs[n] as number, ...counts, priority: lane.level, bytes: lane.lengthOf(here) };
+    });
   }
 
   /** The queue is gone. */

@@ -62,6 +62,13 @@ t.test('consumers are listed, with what they asked for; what cannot be is refuse
   });
   t.same((await ask('GET', '/queues/listed/consumers?name=a')).json['total'], 1);
   t.equal((await ask('GET', '/queues/none/consumers')).status, 404);
+  const { connection } = (json['items'] as { connection: number }[])[0] as { connection: number };
+  const end = `/queues/listed/consumers?connection=${connection}`;
+  t.equal((await ask('DELETE', `${end}&tag=b`)).status, 204);
+  t.match(await peer.next({ op: 'end' }), { sub: 'b', code: 'closed-by-operator' });
+  t.equal((await ask('DELETE', `${end}&tag=b`)).status, 404);
+  t.equal((await ask('DELETE', `${end}&tag=a`, { user: 'ann:pass:word' })).status, 403);
+  t.equal((await ask('DELETE', '/queues/listed/consumers')).status, 400);
   for (const wrong of [{ weight: 0 }, { weight: 'x' }, { timeout_ms: 0 }, { priority: 0.5 }]) {
     t.match(await peer.ask({ ...subscribe, id: 'c', ...wrong }), { op: 'error', code: 'invalid-argument' });
   }
@@ -119,6 +126,10 @@ t.test(
     t.equal((await ask('POST', `/leases/${json['lease']}/ack?delay_ms=5`)).status, 400);
     await ask('POST', `/leases/${json['lease']}/requeue?delay_ms=3600000`);
     t.match((await ask('GET', '/queues/waiting')).json, { ready: 0, deferred: 4 });
+    const listed = (await ask('GET', '/queues/waiting/deferred?limit=2')).json;
+    t.match(listed, { total: 4, items: [{ redeliveries: 1, priority: 0 }, { redeliveries: 1 }] });
+    t.equal((listed['items'] as unknown[]).length, 2);
+    t.equal((await ask('GET', '/queues/none/deferred')).status, 404);
     t.same((await ask('POST', '/queues/waiting/deferred/release')).json, { messages: 4 });
     t.match((await ask('GET', '/queues/waiting')).json, { ready: 4, deferred: 0 });
   },

@@ -1,10 +1,10 @@
-/** Queues: list, inspect, declare, delete, purge; their consumers. */
+/** Queues: list, inspect, declare, delete, purge. */
 import type { FastifyInstance } from 'fastify';
-import { type ConsumerInfo, CoreError, type QueueInfo } from '../../../core/index.ts';
+import { CoreError, type QueueInfo } from '../../../core/index.ts';
 import { checkText } from '../../json-message.ts';
 import { type Json, jsonToNamed, namedToJson } from '../../json-value.ts';
 import type { HttpContext } from '../context.ts';
-import { CONSUMER, type ListQuery, listQuery, object, page, pageOf, QUEUE, query } from '../schemas.ts';
+import { type ListQuery, listQuery, object, page, pageOf, QUEUE, query } from '../schemas.ts';
 
 interface QueueBody {
   durable?: boolean;
@@ -20,7 +20,7 @@ const QUEUE_BODY = {
   }),
   type: ['object', 'null'],
 };
-const COUNTED = { 200: object({ messages: { type: 'integer' } }) };
+const DELETED = { 200: object({ messages: { type: 'integer' } }) };
 
 export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
   type Named = { Params: { queue: string } };
@@ -34,18 +34,6 @@ export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
   );
   app.get<Named>('/queues/:queue', { schema: { querystring: query(), response: { 200: QUEUE } } }, async (request) =>
     queueJson(known(context, context.vhost(request), request.params.queue)),
-  );
-  app.get<Named & { Querystring: ListQuery }>(
-    '/queues/:queue/consumers',
-    { schema: { querystring: listQuery(context.limits), response: { 200: pageOf(CONSUMER) } } },
-    async (request) => {
-      const consumers = context.broker.admin.consumers(context.vhost(request), request.params.queue);
-      const { total, items } = page(
-        consumers.map((consumer) => ({ name: consumer.tag, consumer })),
-        request.query,
-      );
-      return { total, items: items.map(({ consumer }) => consumerJson(consumer)) };
-    },
   );
   app.put<Named & { Body: QueueBody | null }>(
     '/queues/:queue',
@@ -72,7 +60,7 @@ export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
     {
       schema: {
         querystring: query({ if_unused: { type: 'boolean' }, if_empty: { type: 'boolean' } }),
-        response: COUNTED,
+        response: DELETED,
       },
     },
     async (request) => {
@@ -81,17 +69,9 @@ export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
       return { messages: await context.broker.admin.deleteQueue(vhost, request.params.queue, { ifUnused, ifEmpty }) };
     },
   );
-  app.post<Named>(
-    '/queues/:queue/deferred/release',
-    { schema: { querystring: query(), response: COUNTED } },
-    async (request) => {
-      const vhost = context.adminVhost(request);
-      return { messages: await context.broker.admin.releaseDeferred(vhost, request.params.queue) };
-    },
-  );
   app.delete<Named>(
     '/queues/:queue/messages',
-    { schema: { querystring: query(), response: COUNTED } },
+    { schema: { querystring: query(), response: DELETED } },
     async (request) => {
       const vhost = context.adminVhost(request);
       return { messages: await context.broker.admin.purgeQueue(vhost, request.params.queue) };
@@ -103,18 +83,6 @@ function known(context: HttpContext, vhost: string, name: string): QueueInfo {
   const info = context.broker.admin.queue(vhost, name);
   if (info === undefined) throw new CoreError('not-found', `queue ${name} in virtual host ${vhost}`);
   return info;
-}
-
-/** What is without limit is null: JSON has no word for it. */
-function consumerJson(info: ConsumerInfo): object {
-  const { client, clientId, credit, timeoutMs } = info;
-  return {
-    ...info,
-    connection: client,
-    client_id: clientId,
-    credit: Number.isFinite(credit) ? credit : null,
-    timeout_ms: Number.isFinite(timeoutMs) ? timeoutMs : null,
-  };
 }
 
 function queueJson(info: QueueInfo): object {

@@ -23,12 +23,13 @@ export function moveTo(to: Pick<Plan, 'logged' | 'transient'>, stored: Buffer, s
   const others = durable ? to.transient : [...to.logged, ...to.transient];
   const group = groupHash(view);
   if (group !== 0) for (const queue of [...to.logged, ...to.transient]) queue.groups();
-  if (others.length > 0) {
-    const row = bodies.keepTransient(stored, others.length, group);
-    for (const log of entryLogs(others, view)) log.pushTransient(row, stored.length, 0);
-  }
+  // First out, then in: the source may be among the targets, and have room for so many messages only.
+  const logs = entryLogs(others, view);
   if (logged.length === 0) source.takeOut(position, false);
   else log(entryLogs(logged, view), stored, group, source, position);
+  if (logs.length === 0) return;
+  const row = bodies.keepTransient(stored, logs.length, group);
+  for (const log of logs) log.pushTransient(row, stored.length, 0);
 }
 
 function log(targets: readonly EntryLog[], stored: Buffer, group: number, source: Queue, position: number): void {

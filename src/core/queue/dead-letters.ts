@@ -13,6 +13,7 @@ import { FLAG_DIED, FLAG_RETAIN, keyText, Message, RoutingKey } from '../message
 import { moveTo } from '../moving.ts';
 import { type Plan, planOf } from '../plan.ts';
 import { readStored, rewrite } from '../stored-message.ts';
+import type { Claim } from './bound.ts';
 import { givenUpFor } from './entry-info.ts';
 import type { Queue } from './queue.ts';
 import type { DeadLetterRule } from './rules.ts';
@@ -26,6 +27,9 @@ const RETRY_MS = 5_000;
 const TRIM_ENTRIES = 1024;
 /** Messages on their way at which a queue that is being emptied waits for them. */
 const CROWDED_ENTRIES = 65_536;
+
+/** The message that is on its way is still counted. */
+const LEAVING: Claim = { messages: -1, bytes: 0 };
 
 /** All messages on their way are looked at through this one view, one at a time. */
 const view = new Message();
@@ -140,11 +144,14 @@ export class DeadLetters implements Dispatched {
     }
     const ttlMs = view.expiresAtMs === 0 ? undefined : (hubOf(engine.formats, view).ttlMs ?? undefined);
     const history = afterDeath(view, queue.name, reasonOf(givenUpFor(queue.info(position))), engine.now(), ttlMs);
+    // A queue that is its own target has one message less by then.
+    const refuses = (target: Queue): boolean =>
+      target.bound?.refuses(end - start, target === queue ? LEAVING : undefined) === true;
     const isOpen = (target: Queue): boolean => {
-      const isFull = target.bound !== undefined && !target.bound.handsOn && target.bound.refuses(end - start);
+      const isFull = target.bound?.handsOn !== true && refuses(target);
       return !isFull && !isCycle(history, target.name);
     };
-    if (rule.strategy === 'at-least-once' && plan.queues.some((target) => target.bound?.refuses(end - start))) {
+    if (rule.strategy === 'at-least-once' && plan.queues.some(refuses)) {
       this.#unwanted(position, rule);
       return;
     }

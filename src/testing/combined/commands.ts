@@ -1,0 +1,118 @@
+/** Scripts for the combined simulation: made from a seed before anything runs, so that a failing one can be printed and shortened. */
+import type { Arguments, SettleOp } from '../../core/index.ts';
+import { Prng } from '../prng.ts';
+import type { RestartKind } from '../script.ts';
+import { drawArguments, QUEUE_NAMES } from './rules.ts';
+
+/** One step. `n` chooses among what there is at the time, modulo their number. */
+export type CombinedCommand =
+  | { do: 'declare'; n: number; durable: boolean; arguments: Arguments }
+  | { do: 'delete'; n: number }
+  | { do: 'publish'; n: number; count: number; bytes: number; message: MessageFacts }
+  | { do: 'subscribe'; n: number; options: ConsumerFacts }
+  | { do: 'credit'; n: number; count: number }
+  | { do: 'resume'; n: number }
+  | { do: 'settle'; n: number; from: number; count: number; op: SettleOp }
+  | { do: 'cancel'; n: number }
+  | { do: 'leave'; n: number }
+  | { do: 'purge'; n: number }
+  | { do: 'checkpoint' }
+  | { do: 'wait'; ms: number }
+  | { do: 'quiet' }
+  | { do: 'restart'; how: RestartKind };
+
+export interface MessageFacts {
+  readonly persistent: boolean;
+  /** Priorities of the messages, one after the other. */
+  readonly priorities: readonly number[];
+  /** Time to live of their own; undefined = none. */
+  readonly ttlMs?: number;
+}
+
+export interface ConsumerFacts {
+  readonly credit: number;
+  /** Messages it takes of a batch before it leaves the rest. */
+  readonly quota: number;
+  readonly priority: number;
+  readonly settled: boolean;
+  readonly pull: boolean;
+}
+
+type Weights = { readonly [K in CombinedCommand['do']]: number };
+
+const WEIGHTS: Weights = {
+  declare: 4,
+  delete: 0.5,
+  publish: 28,
+  subscribe: 9,
+  credit: 8,
+  resume: 5,
+  settle: 28,
+  cancel: 1.5,
+  leave: 4,
+  purge: 1,
+  checkpoint: 1.5,
+  wait: 14,
+  quiet: 8,
+  restart: 2,
+};
+
+export function combinedScript(seed: number, length: number): CombinedCommand[] {
+  const prng = new Prng(seed);
+  const script: CombinedCommand[] = [];
+  const queues = prng.between(1, QUEUE_NAMES.length);
+  for (let n = 0; n < queues; n++) script.push({ ...declare(prng), n });
+  while (script.length < length) script.push(command(prng, prng.weighted(WEIGHTS)));
+  return script;
+}
+
+function declare(prng: Prng): Extract<CombinedCommand, { do: 'declare' }> {
+  const durable = prng.chance(0.85);
+  return { do: 'declare', n: prng.below(QUEUE_NAMES.length), durable, arguments: drawArguments(prng) };
+}
+
+function command(prng: Prng, kind: CombinedCommand['do']): CombinedCommand {
+  const n = prng.below(1000);
+  switch (kind) {
+    case 'declare':
+      return declare(prng);
+    case 'publish':
+      return publish(prng, n);
+    case 'subscribe':
+      return { do: kind, n, options: consumer(prng) };
+    case 'credit':
+      return { do: kind, n, count: prng.between(1, 30) };
+    case 'settle': {
+      const op = prng.weighted({ complete: 6, requeue: 3, modify: 2, discard: 4 });
+      return { do: kind, n, from: prng.below(6), count: prng.between(1, prng.chance(0.3) ? 40 : 4), op };
+    }
+    case 'wait':
+      return { do: kind, ms: prng.chance(0.3) ? prng.between(1, 30) : prng.float() * 2 };
+    case 'restart':
+      return { do: kind, how: prng.pick(['clean', 'kill', 'crash'] as const) };
+    case 'quiet':
+    case 'checkpoint':
+      return { do: kind };
+    default:
+      return { do: kind, n };
+  }
+}
+
+function publish(prng: Prng, n: number): CombinedCommand {
+  const count = prng.between(1, prng.chance(0.1) ? 30 : 6);
+  const bytes = prng.chance(0.08) ? prng.between(500, 6000) : prng.between(4, 100);
+  const levels = prng.chance(0.5) ? [0] : [0, 1, 2, 5, 9, 255];
+  const priorities = Array.from({ length: Math.min(count, 8) }, () => prng.pick(levels));
+  const ttl = prng.chance(0.15) ? { ttlMs: prng.chance(0.15) ? 0 : prng.between(1, 150) } : {};
+  return { do: 'publish', n, count, bytes, message: { persistent: prng.chance(0.8), priorities, ...ttl } };
+}
+
+function consumer(prng: Prng): ConsumerFacts {
+  return {
+    credit: prng.chance(0.2) ? 1e6 : prng.between(1, 30),
+    quota: prng.chance(0.2) ? prng.between(1, 4) : 1e9,
+    priority: prng.chance(0.7) ? 0 : prng.between(-2, 5),
+    settled: prng.chance(0.08),
+    pull: prng.chance(0.15),
+  };
+}

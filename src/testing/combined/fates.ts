@@ -1,0 +1,187 @@
+/** What becomes of messages without anybody asking: they expire, are too many, die, and go on to other queues. */
+import { strict as assert } from 'node:assert';
+import type { Knowledge } from './knowledge.ts';
+import { QUIET_MS } from './knowledge.ts';
+import type { ModelQueue } from './model-queue.ts';
+import { dropsBefore } from './order.ts';
+import {
+  Entry,
+  isCycle,
+  type Lineage,
+  NOWHERE,
+  type Place,
+  type Reason,
+  type Whereabouts,
+  withDeath,
+} from './place.ts';
+
+export class Fates {
+  readonly #knowledge: Knowledge;
+  #passedMs = -1;
+  #passedChanges = -1;
+  /** The tick of the last look: what happens on its own may have happened since. */
+  #passedTick = 0;
+  /** The time of the look before. */
+  #sinceMs = 0;
+
+  constructor(knowledge: Knowledge) {
+    this.#knowledge = knowledge;
+  }
+
+  /** Time has passed. */
+  pass(): void {
+    const knowledge = this.#knowledge;
+    const now = knowledge.world.now();
+    if (now === this.#passedMs && knowledge.changes === this.#passedChanges) return;
+    this.#sinceMs = this.#passedMs;
+    this.#passedMs = now;
+    knowledge.settleDown();
+    for (const lineage of knowledge.lineages.values()) {
+      // The places it may have gone to meanwhile are looked at as well.
+      for (let before: readonly Whereabouts[] = []; before !== lineage.places; ) {
+        before = lineage.places;
+        for (const place of before) this.#age(lineage, place, now);
+      }
+    }
+    this.#passedChanges = knowledge.changes;
+    this.#passedTick = knowledge.tick();
+  }
+
+  #age(lineage: Lineage, place: Whereabouts, now: number): void {
+    if (place === NOWHERE || place.state === 'out') return;
+    if (place.state === 'limbo') this.#onward(lineage, place, now);
+    else if (place.entry.expiresFromMs <= now) this.mayDie(place, 'expired');
+  }
+
+  /** What was given up goes on: to wherever its rule leads now. */
+  #onward(lineage: Lineage, limbo: Place, now: number): void {
+    if (this.#knowledge.widen(lineage, this.#heirs(limbo, undefined))) this.#crowd(lineage);
+    // As long as it may not have been given up yet, that may be about to happen.
+    const mayBegin = lineage.places.some((other) => {
+      return other !== NOWHERE && other !== limbo && (other.entry === limbo.entry || isHeir(limbo.entry, other.entry));
+    });
+    if (mayBegin) limbo.toMs = now;
+    const isOver = limbo.entry.queue.rules.deadLetter?.keeps !== true && now - limbo.toMs >= QUIET_MS;
+    if (isOver) this.#knowledge.narrow(lineage, (other) => other !== limbo);
+  }
+
+  /** The broker ends in order: it may still hand on what it has given up. */
+  end(): void {
+    const now = this.#knowledge.world.now();
+    for (const lineage of this.#knowledge.lineages.values()) {
+      for (const place of lineage.places) {
+        if (place !== NOWHERE && place.state === 'limbo') this.#onward(lineage, place, now);
+      }
+    }
+  }
+
+  // ---- Dying ------------------------------------------------------------------------------------------------------
+
+  /** A message is given up, for certain, at its only place. */
+  die(place: Place, reason: Reason): void {
+    const { lineage } = place.entry;
+    this.#knowledge.put(lineage, this.#afterlife(place, reason, this.#knowledge.tick()));
+    this.#crowd(lineage);
+  }
+
+  /** A message is perhaps given up. */
+  mayDie(place: Place, reason: Reason): void {
+    const { lineage } = place.entry;
+    if (this.#knowledge.widen(lineage, this.#afterlife(place, reason, undefined))) this.#crowd(lineage);
+  }
+
+  /** Where a message may be that a queue has given up: kept for now, or on. */
+  #afterlife(place: Place, reason: Reason, gaveUpTick: number | undefined): Whereabouts[] {
+    if (place.entry.queue.rules.deadLetter === undefined) return [NOWHERE];
+    const now = this.#knowledge.world.now();
+    // What happens on its own may have happened before this was looked at.
+    const early = Math.max(place.fromMs, reason === 'expired' ? place.entry.expiresFromMs : this.#sinceMs);
+    const fromMs = gaveUpTick === undefined ? Math.min(now, early) : now;
+    const limbo: Place = { ...place, state: 'limbo', reason, fromMs, toMs: now };
+    return [limbo, ...this.#heirs(limbo, gaveUpTick)];
+  }
+
+  /** Where a message goes that is in limbo. */
+  #heirs({ entry, reason, fromMs }: Place, gaveUpTick: number | undefined): Whereabouts[] {
+    const rule = entry.queue.rules.deadLetter;
+    assert(rule !== undefined && reason !== undefined);
+    const name = rule.key ?? entry.key;
+    const target = rule.exchange === '' ? this.#knowledge.queues.get(name) : undefined;
+    if (target === undefined) return rule.keeps ? [] : [NOWHERE];
+    const deaths = withDeath(entry.deaths, entry.queue.name, reason);
+    if (isCycle(deaths, name)) return [NOWHERE];
+    const heir = new Entry({
+      lineage: entry.lineage,
+      queue: target,
+      level: Math.min(entry.lineage.priority, target.rules.maxPriority),
+      fromTick: gaveUpTick ?? this.#passedTick,
+      toTick: Number.POSITIVE_INFINITY,
+      fromMs,
+      toMs: Number.POSITIVE_INFINITY,
+      isVisible: 'perhaps',
+      isLate: rule.keeps,
+      ownExpiryMs: Number.POSITIVE_INFINITY,
+      key: name,
+      deaths,
+      parent: entry,
+      gaveUpTick,
+    });
+    const place: Place = { entry: heir, state: 'ready', returns: [0, 0], fromMs, toMs: fromMs };
+    if (!target.refuses || target.rules.maxLength === Number.POSITIVE_INFINITY) return [place];
+    // It may be full.
+    if (target.handsOn) return [place, ...this.#afterlife(place, 'maxlen', undefined)];
+    return rule.keeps ? [place] : [place, NOWHERE];
+  }
+
+  // ---- Too many ---------------------------------------------------------------------------------------------------
+
+  /** A queue has so many ready messages: if they are too many, the first go. Answers how many are left. */
+  dropHead(queue: ModelQueue, ready: number): number {
+    const excess = ready - queue.rules.maxLength;
+    // Others are on their way, perhaps, and there will be too many then.
+    if (excess <= 0) this.crowd(queue);
+    if (queue.refuses || excess <= 0) return ready;
+    const candidates = this.#droppable(queue, excess);
+    if (candidates.length === excess) {
+      for (const place of candidates) {
+        this.#knowledge.narrow(place.entry.lineage, (other) => other === place);
+        this.die(place, 'maxlen');
+      }
+    } else for (const place of candidates) this.mayDie(place, 'maxlen');
+    this.crowd(queue);
+    return queue.rules.maxLength;
+  }
+
+  /** A message that may have come to queues on its own may have driven others out. */
+  #crowd(lineage: Lineage): void {
+    for (const place of lineage.places) {
+      if (place !== NOWHERE && place.state === 'ready' && place.entry.parent !== undefined)
+        this.crowd(place.entry.queue);
+    }
+  }
+
+  /** A queue may have more messages than it may. */
+  crowd(queue: ModelQueue): void {
+    if (queue.refuses || queue.rules.maxLength === Number.POSITIVE_INFINITY) return;
+    const excess = this.#knowledge.bounds(queue, 'ready')[1] - queue.rules.maxLength;
+    if (excess > 0) for (const one of this.#droppable(queue, excess)) this.mayDie(one, 'maxlen');
+  }
+
+  /** The places that may be among the first `count` to be dropped. */
+  #droppable(queue: ModelQueue, count: number): Place[] {
+    const places: Place[] = [];
+    const sure: Entry[] = [];
+    for (const lineage of queue.lineages) {
+      const ready = lineage.placesIn(queue, 'ready');
+      places.push(...ready);
+      if (lineage.isSure && ready[0] !== undefined) sure.push(ready[0].entry);
+    }
+    return places.filter(({ entry }) => sure.filter((other) => dropsBefore(other, entry)).length < count);
+  }
+}
+
+/** Whether an entry may come of another one by deaths in between. */
+function isHeir(heir: Entry, entry: Entry): boolean {
+  for (let parent = heir.parent; parent !== undefined; parent = parent.parent) if (parent === entry) return true;
+  return false;
+}

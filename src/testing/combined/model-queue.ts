@@ -1,0 +1,52 @@
+/** A queue of the model: its rules, and the messages that are or may be in it. */
+import type { Arguments, Subscription } from '../../core/index.ts';
+import type { Lineage } from './place.ts';
+import { type ModelRules, modelRules } from './rules.ts';
+
+export class ModelQueue {
+  readonly name: string;
+  /** It and its persistent messages survive a restart. */
+  readonly logged: boolean;
+  readonly arguments: Arguments;
+  rules: ModelRules;
+  /** Messages that are or may be in it. */
+  readonly lineages = new Set<Lineage>();
+  consumers: ModelConsumer[] = [];
+
+  constructor(name: string, logged: boolean, args: Arguments) {
+    this.name = name;
+    this.logged = logged;
+    this.arguments = args;
+    this.rules = modelRules(args);
+  }
+
+  get refuses(): boolean {
+    return this.rules.overflow !== 'drop-head';
+  }
+
+  /** It hands on what it refuses. */
+  get handsOn(): boolean {
+    return this.rules.overflow === 'reject-publish-dlx' && this.rules.deadLetter !== undefined;
+  }
+}
+
+/** A subscription to a queue. */
+export interface ModelConsumer {
+  readonly queue: ModelQueue;
+  readonly subscription: Subscription;
+  readonly priority: number;
+  readonly pull: boolean;
+  /** Its deliveries are complete as they are handed out. */
+  readonly settled: boolean;
+  credit: number;
+  /** It left a batch unfinished: it may or may not be offered more. */
+  mayBePaused: boolean;
+  isOver: boolean;
+  /** By number of delivery. */
+  readonly out: Map<number, Lineage>;
+}
+
+/** Whether it would take a message now, for certain. */
+export function surelyTakes(consumer: ModelConsumer): boolean {
+  return !consumer.isOver && !consumer.mayBePaused && consumer.credit > 0;
+}

@@ -1,0 +1,328 @@
+/**
+ * The combined model test: random queues with random rules, random traffic, crashes and restarts, on simulated disk and clock,
+ * beside a model that judges every delivery (docs/order.md). One seed gives one run.
+ */
+import { strict as assert } from 'node:assert';
+import {
+  type Client,
+  CONFIRM,
+  type DeliveryBatch,
+  FLAG_DURABLE,
+  type HubValue,
+  type Message,
+  type Producer,
+  RoutingKey,
+  type SettleOp,
+} from '../../core/index.ts';
+import type { RestartKind } from '../script.ts';
+import { DOT, idOf, messageOf, SimBroker } from '../sim-broker.ts';
+import type { CombinedCommand, ConsumerFacts } from './commands.ts';
+import { QUIET_MS } from './knowledge.ts';
+import { Model } from './model.ts';
+import { type ModelConsumer, ModelQueue } from './model-queue.ts';
+import { QUEUE_NAMES } from './rules.ts';
+
+const CONSUMERS_MAX = 10;
+/** Longer than it takes until a dead letter that nobody took is tried again. */
+const RETRY_MS = 11_000;
+const ROUNDS_MAX = 100;
+
+type Step<K extends CombinedCommand['do']> = Extract<CombinedCommand, { do: K }>;
+
+export class CombinedSimulation {
+  /** What happened, line by line. */
+  readonly log: string[] = [];
+  readonly #broker: SimBroker;
+  readonly #model: Model;
+  #client!: Client;
+  #producer!: Producer;
+  #consumers: ModelConsumer[] = [];
+  /** Confirms awaited, in order: the message, and whether it must be a refusal. */
+  #asked: { readonly id: number; readonly refused: boolean }[] = [];
+  #confirmed = 0;
+  #confirmedMs = 0;
+  #lastId = 0;
+  /** The first thing that was not as it must be, found in a call of the broker's: it must not see it. */
+  #fault: unknown;
+
+  constructor(seed: number) {
+    this.#broker = new SimBroker(seed, (line) => this.log.push(line), false);
+    this.#model = new Model({
+      now: () => this.#broker.clock.now(),
+      ready: (queue) => this.#broker.door.admin.queue('/', queue)?.ready ?? 0,
+      busyMs: () => (this.#confirmed < this.#asked.length ? this.#broker.clock.now() : this.#confirmedMs),
+    });
+  }
+
+  /** Run a script; rejects at the first thing that is not as it must be. */
+  async run(script: readonly CombinedCommand[]): Promise<void> {
+    await this.#broker.start();
+    this.#connect();
+    for (const step of script) {
+      this.log.push(JSON.stringify(step));
+      await this.#step(step);
+      this.#compare();
+    }
+    await this.#restart('clean');
+    await this.#findAll();
+  }
+
+  #guard(judge: () => void): void {
+    try {
+      judge();
+    } catch (error) {
+      this.#fault ??= error;
+    }
+  }
+
+  #rethrow(): void {
+    if (this.#fault !== undefined) throw this.#fault;
+  }
+
+  #connect(): void {
+    const identity = { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' };
+    this.#client = this.#broker.door.client('/', identity, {});
+    this.#producer = this.#client.producer({
+      onConfirm: (upTo, refused) => this.#guard(() => this.#onConfirm(upTo, refused ?? [])),
+    });
+    this.#asked = [];
+    this.#confirmed = 0;
+    this.#consumers = [];
+  }
+
+  async #restart(how: RestartKind): Promise<void> {
+    this.#model.observe();
+    const ended = await this.#broker.restart(how);
+    this.#rethrow();
+    this.#model.restarted(ended);
+    this.#connect();
+  }
+
+  async #step(step: CombinedCommand): Promise<void> {
+    switch (step.do) {
+      case 'declare':
+        return this.#declare(step);
+      case 'delete':
+        return this.#delete(step.n);
+      case 'publish':
+        return this.#publish(step);
+      case 'subscribe':
+        return this.#subscribe(step);
+      case 'purge':
+        return this.#purge(step.n);
+      case 'checkpoint':
+        return this.#broker.clock.drive(this.#broker.checkpoint());
+      case 'wait':
+        return this.#broker.clock.advance(step.ms);
+      case 'quiet':
+        return this.#quiet();
+      case 'restart':
+        return this.#restart(step.how);
+      default:
+        return this.#consumerStep(step);
+    }
+  }
+
+  async #quiet(): Promise<void> {
+    await this.#broker.clock.advance(2 * QUIET_MS);
+    this.#rethrow();
+    this.#model.checkNothingStuck();
+  }
+
+  #compare(): void {
+    this.#rethrow();
+    const { admin } = this.#broker.door;
+    this.#model.observe();
+    for (const queue of this.#model.knowledge.queues.values()) {
+      const info = admin.queue('/', queue.name);
+      assert(info !== undefined, `${queue.name} is not there`);
+      const out = this.#consumers.filter((one) => one.queue === queue).reduce((sum, one) => sum + one.out.size, 0);
+      assert.equal(info.unsettled, out, `${queue.name}: unsettled`);
+      const isBounded = queue.rules.overflow === 'drop-head';
+      assert(!isBounded || info.ready <= queue.rules.maxLength, `${queue.name} is longer than it may be`);
+    }
+    const names = admin.queues('/').map(({ name }) => name);
+    assert.deepEqual(names.sort(), [...this.#model.knowledge.queues.keys()].sort());
+  }
+
+  // ---- Queues -----------------------------------------------------------------------------------------------------
+
+  get #queues(): ModelQueue[] {
+    return [...this.#model.knowledge.queues.values()];
+  }
+
+  #queueAt(n: number): ModelQueue | undefined {
+    return this.#queues[n % this.#queues.length];
+  }
+
+  async #declare(step: Step<'declare'>): Promise<void> {
+    const name = QUEUE_NAMES[step.n % QUEUE_NAMES.length] as string;
+    if (this.#model.knowledge.queues.has(name)) return;
+    // What is on its way finds it there, or does not: it must be one of the two.
+    await this.#quiet();
+    const settings = { durable: step.durable, autoDelete: false, exclusive: false, arguments: step.arguments };
+    const done = this.#broker.door.admin.declareQueue('/', name, settings);
+    this.#model.declared(new ModelQueue(name, step.durable, step.arguments));
+    await this.#broker.clock.drive(done);
+  }
+
+  async #delete(n: number): Promise<void> {
+    const queue = this.#queueAt(n);
+    if (queue === undefined) return;
+    await this.#quiet();
+    const done = this.#broker.door.admin.deleteQueue('/', queue.name);
+    this.#model.deleted(queue);
+    this.#consumers = this.#consumers.filter((consumer) => consumer.queue !== queue);
+    await this.#broker.clock.drive(done);
+  }
+
+  async #purge(n: number): Promise<void> {
+    const queue = this.#queueAt(n);
+    if (queue === undefined) return;
+    const done = this.#broker.door.admin.purgeQueue('/', queue.name);
+    const [least, most] = this.#model.purged(queue);
+    const count = await this.#broker.clock.drive(done);
+    assert(least <= count && count <= most, `${queue.name}: ${count} were purged, it must be ${least} to ${most}`);
+  }
+
+  // ---- Publishing -------------------------------------------------------------------------------------------------
+
+  #publish({ n, count, bytes, message: facts }: Step<'publish'>): void {
+    const queue = this.#queueAt(n);
+    if (queue === undefined) return;
+    const { persistent, priorities, ttlMs } = facts;
+    const address = this.#producer.address('', new RoutingKey(queue.name, DOT));
+    for (let left = count; left > 0; left--) {
+      const id = ++this.#lastId;
+      const priority = priorities[left % priorities.length] as number;
+      const message = messageOf(id, bytes, persistent ? FLAG_DURABLE : 0);
+      message.priority = priority;
+      if (ttlMs !== undefined) message.expiresAtMs = this.#broker.clock.now() + ttlMs;
+      const published = { id, persistent, priority, ttlMs: ttlMs ?? Number.POSITIVE_INFINITY };
+      const refused = this.#model.publish(queue, published);
+      this.#asked.push({ id, refused });
+      this.#producer.publish(address, message, CONFIRM);
+    }
+    this.log.push(`published up to ${this.#lastId} to ${queue.name}`);
+  }
+
+  #onConfirm(upTo: number, refused: readonly number[]): void {
+    for (; this.#confirmed < upTo; this.#confirmed++) {
+      const asked = this.#asked[this.#confirmed];
+      assert(asked !== undefined, 'a confirm nobody asked for');
+      assert.equal(refused.includes(this.#confirmed + 1), asked.refused, `${asked.id} is refused`);
+      this.#model.confirmed(asked.id);
+    }
+    this.#confirmedMs = this.#broker.clock.now();
+    this.log.push(`confirmed up to ${this.#asked[upTo - 1]?.id}`);
+  }
+
+  // ---- Consuming --------------------------------------------------------------------------------------------------
+
+  #subscribe({ n, options }: Step<'subscribe'>): void {
+    const queue = this.#queueAt(n);
+    if (queue !== undefined && this.#consumers.length < CONSUMERS_MAX) this.#consume(queue, options);
+  }
+
+  #consume(queue: ModelQueue, facts: ConsumerFacts): ModelConsumer {
+    const { priority, pull, settled, credit } = facts;
+    const onDeliveries = (batch: DeliveryBatch): void => {
+      let quota = facts.quota;
+      for (; quota > 0 && batch.next(); quota--) this.#guard(() => this.#take(consumer, batch));
+      consumer.mayBePaused = quota === 0;
+    };
+    const subscription = this.#client.subscribe(queue.name, { credit, priority, pull, settled }, { onDeliveries });
+    const out = new Map();
+    const consumer = { queue, subscription, priority, pull, settled, credit, mayBePaused: false, isOver: false, out };
+    this.#consumers.push(consumer);
+    queue.consumers.push(consumer);
+    return consumer;
+  }
+
+  #take(consumer: ModelConsumer, batch: DeliveryBatch): void {
+    const id = idOf(batch.message);
+    const history = this.#historyOf(batch.message);
+    this.log.push(`${consumer.queue.name} -> ${id} [${history}] ${batch.redeliveries}`);
+    const lineage = this.#model.delivered(consumer, id, history, batch.redeliveries);
+    if (!consumer.settled) consumer.out.set(batch.deliveryId, lineage);
+  }
+
+  #historyOf(message: Message): string {
+    const deaths = (this.#broker.door.hub(message).annotations.get('x-death') ?? []) as HubValue[];
+    const texts = deaths.map((death) => {
+      const { queue, reason, count } = death as { [name: string]: HubValue };
+      return `${queue} ${reason} ${count}`;
+    });
+    return texts.join(', ');
+  }
+
+  #consumerStep(step: Step<'credit' | 'resume' | 'settle' | 'cancel' | 'leave'>): void {
+    const consumer = this.#consumers[step.n % this.#consumers.length];
+    if (consumer === undefined) return;
+    const { subscription } = consumer;
+    if (step.do === 'credit') {
+      subscription.credit(step.count);
+      if (!consumer.isOver) consumer.credit += step.count;
+    } else if (step.do === 'resume') {
+      subscription.resume();
+      consumer.mayBePaused = false;
+    } else if (step.do === 'settle') this.#settle(consumer, step.from, step.count, step.op);
+    else if (step.do === 'cancel') {
+      consumer.isOver = true;
+      subscription.cancel();
+    } else this.#leave(consumer);
+  }
+
+  #settle({ queue, subscription, out }: ModelConsumer, from: number, count: number, op: SettleOp): void {
+    const numbers = [...out.keys()];
+    const first = numbers[from % Math.max(1, numbers.length)];
+    if (first === undefined) return;
+    const last = Math.min(first + count - 1, numbers.at(-1) as number);
+    const chosen = numbers.filter((number) => number >= first && number <= last);
+    let ready = this.#broker.door.admin.queue('/', queue.name)?.ready ?? 0;
+    assert.equal(subscription.settle(first, last, op), chosen.length);
+    const done: (() => void)[] = [];
+    const ids: number[] = [];
+    for (const number of chosen) {
+      const lineage = out.get(number);
+      assert(lineage !== undefined);
+      out.delete(number);
+      ids.push(lineage.id);
+      if (op === 'complete') done.push(this.#model.completed(lineage));
+      else if (op === 'discard') done.push(this.#model.rejected(lineage));
+      else ready = this.#model.returned(lineage, ready);
+    }
+    this.log.push(`${queue.name}: ${op} ${ids}`);
+    if (done.length > 0) subscription.afterDurable(() => done.forEach((each) => void each()));
+  }
+
+  #leave(consumer: ModelConsumer): void {
+    const { queue, subscription, out } = consumer;
+    this.#consumers = this.#consumers.filter((other) => other !== consumer);
+    queue.consumers = queue.consumers.filter((other) => other !== consumer);
+    let ready = this.#broker.door.admin.queue('/', queue.name)?.ready ?? 0;
+    subscription.close();
+    for (const lineage of out.values()) ready = this.#model.returned(lineage, ready);
+  }
+
+  // ---- The end ----------------------------------------------------------------------------------------------------
+
+  /** Take everything out of all queues and hold it: then every message must have been seen, or may be gone. */
+  async #findAll(): Promise<void> {
+    for (const [n, name] of QUEUE_NAMES.entries()) {
+      if (!this.#model.knowledge.queues.has(name))
+        await this.#declare({ do: 'declare', n, durable: true, arguments: {} });
+    }
+    const everything = { credit: 1e9, quota: 1e9, priority: 0, settled: false, pull: false };
+    for (const queue of this.#queues) this.#consume(queue, everything);
+    for (let round = 0, before = -1; before < this.log.length; round++) {
+      assert(round < ROUNDS_MAX, 'messages go round and round');
+      before = this.log.length;
+      await this.#broker.clock.advance(RETRY_MS);
+      this.#rethrow();
+      this.#model.observe();
+    }
+    this.#model.checkNothingStuck();
+    this.#model.checkNothingLost();
+  }
+}

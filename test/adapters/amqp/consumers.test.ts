@@ -117,6 +117,29 @@ t.test(
   },
 );
 
+t.test('what a timed-out consumer held takes no part in the prefetch of its channel any more', async (t) => {
+  const client = await openChannel(server.port, { capabilities: { consumer_cancel_notify: true } });
+  await declare(client, 'window');
+  for (const body of ['1', '2', '3']) client.publish(1, { routingKey: 'window', body });
+  await client.call(1, 'basic.qos', { prefetchSize: 0, prefetchCount: 1, global: true }, 'basic.qos-ok');
+  const consume = (consumerTag: string, args: object) => {
+    const wanted = { ...CONSUME, queue: 'window', consumerTag, arguments: args as typeof CONSUME.arguments };
+    return client.call(1, 'basic.consume', wanted, 'basic.consume-ok');
+  };
+  await consume('slow', { 'x-consumer-timeout': 20 });
+  const stale = await next(client);
+  await client.expect('basic.cancel');
+  await consume('fast', {});
+  const again = await next(client);
+  t.equal(again.body, '1');
+  for (const tag of [stale.tag, again.tag]) client.method(1, 'basic.ack', { deliveryTag: tag, multiple: false });
+  const second = await next(client);
+  t.equal(second.body, '2');
+  client.method(1, 'basic.ack', { deliveryTag: 0, multiple: true });
+  t.equal((await next(client)).body, '3', 'one at a time');
+  client.end();
+});
+
 t.test('arguments of a consumer: weight and priority; what they cannot be is refused', async (t) => {
   const client = await openChannel(server.port);
   await declare(client, 'shared');

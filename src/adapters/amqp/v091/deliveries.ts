@@ -41,6 +41,8 @@ export class Deliveries implements GetReceiver, Collector {
   /** tx.select was sent: settlements go into it, and their tags are kept for a rollback. */
   #transaction: Transaction | undefined;
   #held: TakenTag[] = [];
+  /** Tags of takers that the broker ended: what they stood for has gone back, and they may still be settled. */
+  #stale = 0;
 
   constructor(host: ChannelHost, channel: number) {
     this.#host = host;
@@ -228,6 +230,7 @@ export class Deliveries implements GetReceiver, Collector {
   }
 
   ended(taker: Taker, reason: ErrorCode): void {
+    this.#stale += taker.held;
     this.#retire(taker);
     const isKnown = taker instanceof Consumer && this.#byTag.get(taker.tag) === taker;
     if (isKnown) {
@@ -240,6 +243,7 @@ export class Deliveries implements GetReceiver, Collector {
       // What it holds has gone back, and there is no softer way to say so.
       this.#host.failChannel(this.#channel, new CoreError(reason));
     }
+    this.#settled();
   }
 
   got(getter: Getter, batch: DeliveryBatch): void {
@@ -256,7 +260,7 @@ export class Deliveries implements GetReceiver, Collector {
 
   /** What a transaction holds is not settled yet. */
   get #unsettled(): number {
-    return this.#tags.outstanding + this.#held.length;
+    return this.#tags.outstanding + this.#held.length - this.#stale;
   }
 
   // ---- In a transaction -------------------------------------------------------------------------------------------
@@ -290,7 +294,7 @@ export class Deliveries implements GetReceiver, Collector {
   committed(): void {
     for (const { slot } of this.#held) {
       const taker = this.#takers[slot] as Taker;
-      taker.held--;
+      this.#release(taker, 1);
       taker.settled(1);
       this.#retire(taker);
     }
@@ -320,9 +324,15 @@ export class Deliveries implements GetReceiver, Collector {
 
   #settle(slot: number, first: number, last: number, op: SettleOp): void {
     const taker = this.#takers[slot] as Taker;
-    taker.held -= last - first + 1;
+    this.#release(taker, last - first + 1);
     taker.settle(first, last, op);
     if (taker.over) this.#retire(taker);
+  }
+
+  /** So many tags of a taker stand for nothing any more. */
+  #release(taker: Taker, count: number): void {
+    taker.held -= count;
+    if (taker.subscription === undefined) this.#stale -= count;
   }
 
   #settled(): void {

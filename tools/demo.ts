@@ -5,10 +5,12 @@
 import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
 import { deadLetters } from './demo/dead-letters.ts';
+import { dedup } from './demo/dedup.ts';
 import { fairShare } from './demo/fair-share.ts';
 import { filters } from './demo/filters.ts';
 import { type Feature, Gateway } from './demo/gateway.ts';
 import { halfMessages } from './demo/half-messages.ts';
+import { lastValue } from './demo/last-value.ts';
 import { policies } from './demo/policies.ts';
 import { priority } from './demo/priority.ts';
 import { redrive } from './demo/redrive.ts';
@@ -23,9 +25,11 @@ import { transactions } from './demo/transactions.ts';
 const FEATURES: readonly Feature[] = [
   tour,
   deadLetters,
+  dedup,
   fairShare,
   filters,
   halfMessages,
+  lastValue,
   policies,
   priority,
   redrive,

@@ -4,6 +4,7 @@
 import type { DelayAdmin } from './delay/door.ts';
 import type { Client, Identity } from './door.ts';
 import type { HalfAdmin } from './half/door.ts';
+import type { MessageIdsAdmin } from './marks/door.ts';
 import type { HubValue, Pattern } from './message.ts';
 import type { PolicyAdmin } from './policy/door.ts';
 import type { RedriveAdmin } from './redrive/door.ts';
@@ -161,6 +162,8 @@ export interface Admin {
   /** Messages moved out of a queue again. */
   readonly redrives: RedriveAdmin;
   readonly topics: TopicAdmin;
+  /** Message ids that queues remember. */
+  readonly messageIds: MessageIdsAdmin;
 
   createVhost(name: string): Promise<void>;
   deleteVhost(name: string): Promise<void>;

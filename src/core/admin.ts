@@ -23,6 +23,7 @@ import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
 import type { Exchange } from './exchange-entity.ts';
 import { HalfAdmin } from './half/admin.ts';
+import { MessageIdsAdmin } from './marks/admin.ts';
 import type { Pattern } from './message.ts';
 import { checkName } from './names.ts';
 import { PolicyAdmin } from './policy/admin.ts';
@@ -55,6 +56,7 @@ export class Admin implements AdminDoor {
   readonly policies: PolicyAdmin;
   readonly topics: TopicAdmin;
   readonly redrives: RedriveAdmin;
+  readonly messageIds: MessageIdsAdmin;
 
   constructor(topology: Topology, clients: ReadonlyMap<number, Client>) {
     this.#engine = topology.engine;
@@ -63,6 +65,7 @@ export class Admin implements AdminDoor {
     this.halves = new HalfAdmin(topology);
     this.delays = new DelayAdmin(topology);
     this.policies = new PolicyAdmin(topology);
+    this.messageIds = new MessageIdsAdmin(topology);
     this.topics = new TopicAdmin(topology);
     this.redrives = new RedriveAdmin(topology);
   }

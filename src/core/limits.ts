@@ -64,6 +64,8 @@ export const LIMITS = {
   halvesRememberedMax: [50_000, 'half messages whose end is remembered, so that ending them again is no mistake'],
   producerGroupsPerVhostMax: [10_000, 'producer groups of one virtual host'],
   deferredPerQueueMax: [100_000, 'messages of one queue that wait to be tried again; more are tried at once'],
+  dedupIdsPerQueueMax: [1_000_000, 'message ids that one queue remembers'],
+  lastValuesPerQueueMax: [1_000_000, 'values of which one last-value queue keeps the newest message'],
   retainedPerExchangeMax: [1_000_000, 'retained last values of one exchange'],
   routeCacheEntriesMax: [100_000, 'cached routes of one exchange'],
   internedKeysPerConnectionMax: [4_096, 'routing keys one connection keeps interned'],

@@ -93,6 +93,8 @@ export class Message {
   sequence = -1;
   /** Which idempotent producer it is of. */
   origin: MessageOrigin | undefined = undefined;
+  /** Entries of `ext` that the core adds for queues that the message goes to. */
+  marks: Buffer = EMPTY;
   /** Further facts of the core's, in `bytes`. Filled by the core on delivery, empty on publish. */
   extStart = 0;
   extEnd = 0;

@@ -31,15 +31,23 @@ export class Plan {
   readonly isDelayed: boolean;
   /** Queues that may refuse a message. */
   readonly guarded: readonly Queue[];
+  /** Some of the queues go by marks of the message. */
+  readonly marked: boolean;
   readonly #route: Route<Queue, Topic, Tap>;
+  /** A part of what another plan leads to. */
+  readonly #isPart: boolean;
   readonly #namesTargets: boolean;
   #set = 0;
   #setGeneration = -1;
 
   #delayed: Plan | undefined;
 
-  /** @param isDelayed for messages that are to wait: taps do not see them, and a queue that is full now may have room then */
-  constructor(route: Route<Queue, Topic, Tap>, isDelayed = false) {
+  /**
+   * @param isDelayed for messages that are to wait: taps do not see them, and a queue that is full now may have room then
+   * @param isPart leads to some of the queues of another plan
+   */
+  constructor(route: Route<Queue, Topic, Tap>, isDelayed = false, isPart = false) {
+    this.#isPart = isPart;
     this.#route = route;
     this.version = route.version;
     this.isDelayed = isDelayed;
@@ -54,6 +62,7 @@ export class Plan {
     this.choosy = isDelayed || route.queues.some((queue) => queue.choosy);
     const mayRefuse = isDelayed ? [] : route.queues;
     this.guarded = mayRefuse.filter((queue) => queue.bound !== undefined && queue.rules.overflow !== 'drop-head');
+    this.marked = route.queues.some((queue) => queue.marks !== undefined);
     const inlineMax = route.version < 0 ? INLINE_ALWAYS_MAX : INLINE_TARGETS_MAX;
     this.#namesTargets = !this.choosy && this.logged.length > inlineMax;
   }
@@ -74,7 +83,7 @@ export class Plan {
 
   /** No queue, topic or tap takes the message. */
   get leadsNowhere(): boolean {
-    return this.queues.length === 0 && this.taps.length === 0 && this.topics.length === 0;
+    return !this.#isPart && this.queues.length === 0 && this.taps.length === 0 && this.topics.length === 0;
   }
 
   /** Whether a queue has no room for a message of `length` bytes, and publishers are to know. */
@@ -85,7 +94,16 @@ export class Plan {
   /** The plan for one message of `length` bytes, without the queues that have no room for it. */
   withRoomFor(length: number): Plan {
     const isOpen = ({ bound }: Queue): boolean => bound === undefined || bound.handsOn || !bound.refuses(length);
-    return new Plan({ ...this.#route, version: -1, queues: this.#route.queues.filter(isOpen) });
+    return this.#part(isOpen);
+  }
+
+  /** The plan for one message that some queues do not want. */
+  without(unwilling: readonly Queue[]): Plan {
+    return this.#part((queue) => !unwilling.includes(queue));
+  }
+
+  #part(takes: (queue: Queue) => boolean): Plan {
+    return new Plan({ ...this.#route, version: -1, queues: this.#route.queues.filter(takes) }, this.isDelayed, true);
   }
 
   /** The TARGETSET that names the logged queues, written now if the log since the last checkpoint has none; 0 when they are

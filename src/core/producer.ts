@@ -24,8 +24,10 @@ import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
 import { type Bag, bagAdd, bagItems, bagRemove } from './exchange/bag.ts';
 import type { Exchange } from './exchange-entity.ts';
+import { hubSource } from './filter/source.ts';
 import { groupHash } from './group-hash.ts';
 import { hubOf } from './hub.ts';
+import { MessageMarks } from './marks/marking.ts';
 import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type RoutingKey } from './message.ts';
 import { entryLogs, type Plan, planOf } from './plan.ts';
 import type { EntryLog } from './queue/entry-log.ts';
@@ -39,6 +41,8 @@ import { NEW } from './topic/sequences.ts';
 import type { Topic } from './topic/topic.ts';
 import { Transaction } from './transaction/transaction.ts';
 import type { Vhost } from './vhost.ts';
+
+const NO_MARKS = Buffer.alloc(0);
 
 export class Producer implements ProducerDoor {
   readonly #engine: Engine;
@@ -54,6 +58,8 @@ export class Producer implements ProducerDoor {
   /** Queues in which the delayed message published last waits. */
   #waitsIn: readonly Queue[] = [];
   #closed = false;
+  /** Of the message in hand, from `prepare` to `enter`. */
+  #marks: MessageMarks | undefined;
   /** Those that are open. */
   #transactions: Bag<Transaction>;
 
@@ -130,9 +136,20 @@ export class Producer implements ProducerDoor {
     let { plan } = target;
     if (plan === undefined || plan.version !== this.#vhost.router.version) plan = this.#route(target, message);
     if ((message.flags & FLAG_RETAIN) !== 0) this.#checkRetain(target, message);
-    if (message.deliverAtMs !== 0 && this.#waits(message, plan)) return plan.delayed(target.exchange, target.key.text);
+    if (message.deliverAtMs !== 0 && this.#waits(message, plan)) plan = plan.delayed(target.exchange, target.key.text);
     if (plan.topics.length > 0) this.#choosePartitions(plan.topics, target, message, length);
-    return plan;
+    return plan.marked || this.#marks !== undefined ? this.#mark(target, message, plan) : plan;
+  }
+
+  /** Work out the marks of a message. Answers the plan without queues that know the message already. */
+  #mark(target: Target, message: Message, plan: Plan): Plan {
+    this.#marks = undefined;
+    if (!plan.marked) return plan;
+    const { exchange, key } = target;
+    const nowMs = this.#engine.now();
+    const facts = { exchange, key: key.text, receivedAtMs: nowMs };
+    this.#marks = new MessageMarks(plan, message, hubSource(this.#headersOf(target, message), facts), nowMs);
+    return this.#marks.plan;
   }
 
   /** Whether a message is to wait: then its handles can be asked for. */
@@ -159,7 +176,23 @@ export class Producer implements ProducerDoor {
     if (message.groupEnd !== message.groupStart) for (const queue of queues) queue.groups();
     const retain = (message.flags & FLAG_RETAIN) !== 0;
     if (plan.topics.length > 0) this.#append(target, message, length);
+    if (this.#marks !== undefined) return this.#enterMarked(this.#marks, plan, target, message, length);
     return queues.length > 0 || retain ? this.#store(plan, target, message, length) : 0;
+  }
+
+  /** The same for queues that go by marks of the message. */
+  #enterMarked(marks: MessageMarks, plan: Plan, target: Target, message: Message, length: number): number {
+    const engine = this.#engine;
+    this.#marks = undefined;
+    message.marks = marks.ext;
+    marks.begin();
+    let batch = 0;
+    if (plan.queues.length > 0 || (message.flags & FLAG_RETAIN) !== 0)
+      batch = this.#store(plan, target, message, length + marks.ext.length);
+    marks.end(plan, message, engine.now());
+    message.marks = NO_MARKS;
+    // The message it repeats may still be on its way to the disk.
+    return marks.isRepeat ? Math.max(batch, engine.undurable) : batch;
   }
 
   /** Several publishes and settlements that take effect together; see the door. */

@@ -42,6 +42,8 @@ export const RECORD = {
   closeLog: 34,
   /** log u32, count varint, then { position, due ms }, each as zigzag varint from the one before: entries that wait. */
   defer: 52,
+  /** queue u32: it has forgotten the message ids it remembered. */
+  forgetIds: 48,
   /** publishes u32, settled u32: the records of a transaction follow, in the same batch. Ignored by replay. */
   transaction: 42,
   /** See policy/stored.ts. */

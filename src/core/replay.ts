@@ -6,6 +6,7 @@ import { DelaySlot } from './delay/slot.ts';
 import type { Engine } from './engine.ts';
 import { storedGroupHash } from './group-hash.ts';
 import { HALF_RECORD_FIRST, HALF_RECORD_LAST } from './half/records.ts';
+import { replayMarks } from './marks/marking.ts';
 import { Message, RoutingKey } from './message.ts';
 import { addStoredPolicy, removeStoredPolicy, setStoredLiveRules } from './policy/stored.ts';
 import { readDeferred } from './queue/deferrals.ts';
@@ -50,6 +51,9 @@ export class Replay {
       }
       case RECORD.settle:
         this.#settle(new TlvReader(bytes, start, end));
+        break;
+      case RECORD.forgetIds:
+        this.#topology.queuesById.get(readU32(bytes, start))?.marks?.dedup?.clear();
         break;
       case RECORD.spill:
       case RECORD.transaction:
@@ -109,6 +113,7 @@ export class Replay {
       target.replayPush(row, length, target.kind === 'delay' ? storedDelayInfo(bytes, at, end) : 0);
     }
     exchange?.retain(readStoredKey(bytes, at), { row, info: 0 });
+    replayMarks(bytes, at, targets);
   }
 
   #addTarget(id: number): void {

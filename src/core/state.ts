@@ -14,6 +14,7 @@ import type { Exchange, RetainedValue } from './exchange-entity.ts';
 import { bindingFilter, NO_FILTER_LIMITS } from './filter/binding.ts';
 import { HALF_OBJECT_FIRST, HALF_OBJECT_LAST } from './half/records.ts';
 import { HalvesMoment, loadHalfObject } from './half/state.ts';
+import { loadMarkObject, MARK_OBJECT, MarksMoment } from './marks/state.ts';
 import { RoutingKey as Key } from './message.ts';
 import type { Policy } from './policy/policies.ts';
 import { addStoredPolicy, setStoredLiveRules, writeLiveRules, writePolicy } from './policy/stored.ts';
@@ -72,6 +73,7 @@ export class StateMoment {
   readonly #topics: TopicsMoment;
   readonly #halves: HalvesMoment;
   readonly #logs: Moment<EntryLog>;
+  readonly #marks: MarksMoment;
   readonly #bindings: Moment<Binding>[] = [];
   readonly #retained: (readonly [Exchange, Moment<RetainedEntry<RetainedValue>>])[] = [];
 
@@ -83,6 +85,7 @@ export class StateMoment {
     this.#topics = new TopicsMoment(topology.topics);
     this.#halves = new HalvesMoment(topology.halves);
     this.#logs = topology.loggedLogs.moment();
+    this.#marks = new MarksMoment(topology.markedQueues);
     for (const vhost of this.#vhosts) {
       for (const policy of vhost.policies.all()) this.#policies.push([vhost, policy]);
       this.#bindings.push(vhost.router.roster.moment());
@@ -116,6 +119,7 @@ export class StateMoment {
       yield writeLog(out, log);
     }
     yield* this.#encodeDeferred(out);
+    yield* this.#marks.encode(out);
     for (const bindings of this.#bindings) {
       // Those that do not survive are yielded too: passing a million of them takes its time.
       for (const binding of bindings)
@@ -262,6 +266,10 @@ function readObject(topology: Topology, from: TlvReader): void {
       break;
     case OBJECT.entryLog:
       addStoredLog(topology, from, from.u32());
+      break;
+    case MARK_OBJECT.seenIds:
+    case MARK_OBJECT.lastValues:
+      loadMarkObject(topology, kind, from);
       break;
     case OBJECT.policy:
       addStoredPolicy(topology, from);

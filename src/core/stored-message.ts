@@ -21,6 +21,9 @@ const EXT_GROUP = 2;
 export const EXT_DEATHS = 3;
 const EXT_ENTERED_AT = 4;
 const EXT_DELIVER_AT = 5;
+/** See marks/marking.ts. */
+export const EXT_DEDUP = 10;
+export const EXT_LAST_VALUE = 11;
 /** tag, length */
 const EXT_ENTRY_BYTES = 2;
 /** What the length of an entry can say. */
@@ -119,17 +122,33 @@ export class Template {
 function extLength(message: Message): number {
   const group = message.groupEnd - message.groupStart;
   const times = (message.expiresAtMs === 0 ? 0 : EXT_TIME_BYTES) + (message.deliverAtMs === 0 ? 0 : EXT_TIME_BYTES);
-  return times + (group === 0 ? 0 : EXT_ENTRY_BYTES + group);
+  return times + (group === 0 ? 0 : EXT_ENTRY_BYTES + group) + message.marks.length;
 }
 
 function writeExt(message: Message, into: Buffer, at: number): void {
   if (message.expiresAtMs !== 0) at = writeTime(into, at, EXT_EXPIRES_AT, message.expiresAtMs);
   if (message.deliverAtMs !== 0) at = writeTime(into, at, EXT_DELIVER_AT, message.deliverAtMs);
-  const { groupStart, groupEnd } = message;
-  if (groupStart === groupEnd) return;
-  into[at] = EXT_GROUP;
-  into[at + 1] = groupEnd - groupStart;
-  copyBytes(message.bytes, groupStart, groupEnd, into, at + EXT_ENTRY_BYTES);
+  const { groupStart, groupEnd, marks } = message;
+  if (groupStart !== groupEnd) {
+    into[at] = EXT_GROUP;
+    into[at + 1] = groupEnd - groupStart;
+    at += EXT_ENTRY_BYTES;
+    copyBytes(message.bytes, groupStart, groupEnd, into, at);
+    at += groupEnd - groupStart;
+  }
+  copyBytes(marks, 0, marks.length, into, at);
+}
+
+/** Whether the stored message `bytes[at, ...)` has an `ext` at all. */
+export function hasExt(bytes: Buffer, at: number): boolean {
+  return readU16(bytes, at + 10) !== 0;
+}
+
+/** Where the `ext` of the stored message `bytes[at, ...)` is. */
+export function extOf(bytes: Buffer, at: number): { start: number; end: number } {
+  const names = (bytes[at + 3] as number) + readU16(bytes, at + 4) + (bytes[at + 7] as number) + readU16(bytes, at + 8);
+  const start = at + FIXED_BYTES + names;
+  return { start, end: start + readU16(bytes, at + 10) };
 }
 
 function writeTime(into: Buffer, at: number, tag: number, ms: number): number {
@@ -208,8 +227,8 @@ export function extValue(message: Message, tag: number): Buffer {
   return Buffer.concat(parts);
 }
 
-/** What a message loses when it goes to another queue: it does not wait any more. */
-const REPLACED: ReadonlySet<number> = new Set([EXT_DELIVER_AT, EXT_ENTERED_AT]);
+/** What a message loses when it goes to another queue: it does not wait any more, and marks are for the queue it leaves. */
+const REPLACED: ReadonlySet<number> = new Set([EXT_DELIVER_AT, EXT_ENTERED_AT, EXT_DEDUP, EXT_LAST_VALUE]);
 /** And when it has died: its history is another one, and it does not expire by itself any more. */
 const REPLACED_BY_DEATH: ReadonlySet<number> = new Set([...REPLACED, EXT_EXPIRES_AT, EXT_DEATHS]);
 

@@ -44,6 +44,8 @@ export class Topology {
   readonly loggedLogs = new Roster<EntryLog>();
   /** Those that survive a restart. */
   readonly loggedQueues = new Roster<Queue>();
+  /** Queues that know something of messages by their marks. */
+  readonly markedQueues = new Set<Queue>();
   readonly exchangesById = new Map<number, Exchange>();
   /** The virtual host of each exchange, by the exchange's number. */
   readonly homes = new Map<number, Vhost>();
@@ -199,6 +201,7 @@ export class Topology {
     vhost.queues.delete(queue.name);
     this.queuesById.delete(queue.id);
     vhost.policies.live.delete(queue);
+    this.markedQueues.delete(queue);
     if (queue.logged) this.loggedQueues.remove(queue);
     for (const log of queue.entryLogs()) {
       if (this.#entryLogs.delete(log.id) && log.logged) this.loggedLogs.remove(log);

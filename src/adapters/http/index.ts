@@ -20,6 +20,7 @@ import { halfRoutes } from './routes/halves.ts';
 import { healthRoutes } from './routes/health.ts';
 import { infoRoutes } from './routes/info.ts';
 import { leaseRoutes } from './routes/leases.ts';
+import { messageIdRoutes } from './routes/message-ids.ts';
 import { policyRoutes } from './routes/policies.ts';
 import { batchRoutes, publishRoutes } from './routes/publish.ts';
 import { queueRoutes } from './routes/queues.ts';
@@ -144,6 +145,7 @@ function v1(scope: FastifyInstance, context: HttpContext): void {
     infoRoutes,
     streamRoutes,
     transactionRoutes,
+    messageIdRoutes,
   ]) {
     routes(scope, context);
   }

@@ -22,6 +22,8 @@ const DELAYS = [
 ] as const;
 /** Headers with this prefix are headers of the message. HTTP does not keep their case: names come in lower case. */
 const PREFIX = 'x-property-';
+/** The id by which a queue knows repeats of a message (docs/queue-rules.md "Repeats"): a header of the message as it is. */
+const DEDUPLICATION_ID = 'x-deduplication-id';
 /** What `curl -d` calls every body. It says nothing about the message, so it is not kept. */
 const FORM = 'application/x-www-form-urlencoded';
 /** Bytes of a header value that is sent: longer ones are left out (Node's clients take 16 KiB of headers in all). */
@@ -46,6 +48,8 @@ export function readHeaders(headers: IncomingHttpHeaders): JsonPublish {
     if (value !== undefined) said[member] = value;
   }
   const own: [string, Json][] = [];
+  const id = headers[DEDUPLICATION_ID];
+  if (typeof id === 'string') own.push([DEDUPLICATION_ID, fromHeader(id)]);
   for (const [name, value] of Object.entries(headers)) {
     if (name.startsWith(PREFIX) && typeof value === 'string') own.push([name.slice(PREFIX.length), fromHeader(value)]);
   }

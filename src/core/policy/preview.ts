@@ -63,19 +63,20 @@ export class Preview {
     };
   }
 
-  /** How many messages of each lane the maximum length would make go, as `Bound.trim` chooses them. */
+  /** How many messages of each lane the maximum length or the ring's size would make go, as `Bound.trim` chooses them. */
   async #overLength(queue: Queue, { rules }: Effective): Promise<Map<Lane, number>> {
     const dropped = new Map<Lane, number>();
-    const { overflow, maxLength, maxLengthBytes } = rules;
-    if (overflow !== 'drop-head') return dropped;
+    const drops = rules.overflow === 'drop-head';
+    const countMax = drops ? Math.min(rules.maxLength, rules.ringSize) : rules.ringSize;
+    const bytesMax = drops ? rules.maxLengthBytes : Number.POSITIVE_INFINITY;
     let count = queue.ready;
-    let bytes = maxLengthBytes === Number.POSITIVE_INFINITY ? 0 : queue.bytes - queue.lanes.unreadyBytes;
+    let bytes = bytesMax === Number.POSITIVE_INFINITY ? 0 : queue.bytes - queue.lanes.unreadyBytes;
     for (const lane of [...queue.lanes.all].reverse()) {
       let looked = 0;
       for (const position of lane.ready()) {
-        if (count <= maxLength && bytes <= maxLengthBytes) return dropped;
+        if (count <= countMax && bytes <= bytesMax) return dropped;
         count--;
-        if (maxLengthBytes !== Number.POSITIVE_INFINITY) bytes -= lane.lengthOf(position);
+        if (bytesMax !== Number.POSITIVE_INFINITY) bytes -= lane.lengthOf(position);
         dropped.set(lane, (dropped.get(lane) ?? 0) + 1);
         if (++looked % STRIDE === 0 && this.#slices.over) await this.#slices.next();
       }

@@ -15,15 +15,19 @@ const NOTHING: Claim = { messages: 0, bytes: 0 };
 const TRIMMED_AT_ONCE_MAX = 64;
 
 /** Whether rules ask for a bound. */
-export function isBounded({ maxLength, maxLengthBytes }: QueueRules): boolean {
-  return Math.min(maxLength, maxLengthBytes) < Number.POSITIVE_INFINITY;
+export function isBounded({ maxLength, maxLengthBytes, ringSize }: QueueRules): boolean {
+  return Math.min(maxLength, maxLengthBytes, ringSize) < Number.POSITIVE_INFINITY;
 }
 
-/** What `maxLength`, `maxLengthBytes` and `overflow` of the queue's rules do, as long as it has one of the first two. */
+/** What `maxLength`, `maxLengthBytes`, `overflow` and `ringSize` of the queue's rules do, as long as one of them bounds it. */
 export class Bound {
   readonly #queue: Queue;
   /** Bytes of the ready messages, as stored. */
   #readyBytes: number;
+  /** A message comes that takes the place of another: nothing is given up before that has gone. */
+  #waits = false;
+  /** The position where it came. */
+  #came = -1;
 
   /** @param readyBytes of what is ready now */
   constructor(queue: Queue, readyBytes: number) {
@@ -51,12 +55,34 @@ export class Bound {
   /** A message has come in as the last one. */
   came(position: number, length: number): void {
     this.#readyBytes += length;
-    if (!this.handsOn) {
+    if (this.#waits) this.#came = position;
+    else this.#keepTo(position, length);
+  }
+
+  #keepTo(position: number, length: number): void {
+    if (!this.handsOn || !this.#exceeded) {
       this.#trimNow();
-    } else if (this.#exceeded) {
-      this.#readyBytes -= length;
-      this.#queue.giveUpLast(position, 'maxlen');
+      return;
     }
+    this.#readyBytes -= length;
+    const lane = this.#queue.laneAt(position);
+    // Delivery passes over it.
+    lane.mayBeOutOfSight(position - lane.offset + 1);
+    this.#queue.giveUp(position, 'maxlen');
+  }
+
+  /** A message is about to come that may take the place of another. */
+  wait(): void {
+    this.#waits = true;
+    this.#came = -1;
+  }
+
+  /** It has. */
+  goOn(): void {
+    this.#waits = false;
+    if (this.#came < 0) return;
+    const lane = this.#queue.laneAt(this.#came);
+    this.#keepTo(this.#came, lane.lengthOf(this.#came - lane.offset));
   }
 
   /** A message is ready again. */
@@ -79,15 +105,22 @@ export class Bound {
    *  more. */
   trim(budget: number): boolean {
     const queue = this.#queue;
-    if (this.#rules.overflow !== 'drop-head') return false;
-    for (let left = budget; this.#exceeded && queue.ready > 0; left--) {
+    for (let left = budget; queue.ready > 0; left--) {
+      const overflows = this.#overflows;
+      if (!overflows && queue.ready <= this.#rules.ringSize) return false;
       if (left === 0) return true;
       const lane = queue.lanes.lowest() as Lane;
       const position = lane.oldest();
       queue.pass(lane, position);
-      queue.giveUp(lane.offset + position, 'maxlen');
+      if (overflows) queue.giveUp(lane.offset + position, 'maxlen');
+      else queue.dropGivenUp(lane.offset + position);
     }
     return false;
+  }
+
+  /** The oldest are to be given up. */
+  get #overflows(): boolean {
+    return this.#rules.overflow === 'drop-head' && this.#exceeded;
   }
 
   #trimNow(): void {

@@ -88,9 +88,15 @@ export class DeadLetters implements Dispatched {
   /** The same, without handing on what can be handed on. */
   mark(): void {
     for (let at = Math.max(this.#head, this.#marked); at < this.#waiting.length; at++) {
-      this.#queue.logGivenUp(this.#waiting[at] as number);
+      this.#logGivenUp(this.#waiting[at] as number);
     }
     this.#marked = this.#waiting.length;
+  }
+
+  /** Log that a message was given up, because it stays here for now. */
+  #logGivenUp(position: number): void {
+    const lane = this.#queue.laneAt(position);
+    lane.logInfo(position - lane.offset);
   }
 
   dispatch(budget: number): boolean {
@@ -188,7 +194,7 @@ export class DeadLetters implements Dispatched {
       this.#queue.dropGivenUp(position);
       return;
     }
-    this.#queue.logGivenUp(position);
+    this.#logGivenUp(position);
     this.#held.push(position);
     if (this.#retrying) return;
     this.#retrying = true;

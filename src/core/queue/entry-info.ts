@@ -14,6 +14,8 @@ export const HELD: number = 1 << 28;
 /** It stands in the list of the consumer it waits for (share.ts): ready, and forgotten by a restart too. */
 export const PARKED: number = 1 << 29;
 export const FORGOTTEN: number = HELD | PARKED;
+/** A newer message has taken its place: it does not come back. */
+export const SUPERSEDED: number = 1 << 30;
 /** Delivery passes over the entry. */
 export const OUT_OF_SIGHT: number = GIVEN_UP_MASK | HELD;
 

@@ -9,6 +9,8 @@ import { codeOf, type DeathReason } from '../death.ts';
 import { Delays } from '../delay/delays.ts';
 import type { QueueSettings } from '../door.ts';
 import type { Engine } from '../engine.ts';
+import { dropSuperseded } from '../marks/last-values.ts';
+import { marksFor, type QueueMarks } from '../marks/queue-marks.ts';
 import type { Message } from '../message.ts';
 import { type Effective, NOTHING } from '../policy/effective.ts';
 import type { Rostered } from '../roster.ts';
@@ -19,7 +21,7 @@ import { Bound, isBounded } from './bound.ts';
 import type { Consumers } from './consumers.ts';
 import { DeadLetters, resumeGivenUp } from './dead-letters.ts';
 import { type Deferrals, defer } from './deferrals.ts';
-import { cameBack, failuresOf, GIVEN_UP_SHIFT, RETURNS_MAX } from './entry-info.ts';
+import { cameBack, failuresOf, GIVEN_UP_SHIFT, RETURNS_MAX, SUPERSEDED } from './entry-info.ts';
 import type { EntryLog } from './entry-log.ts';
 import { Expiry } from './expiry.ts';
 import { LANE_SPAN, type Lane } from './lane.ts';
@@ -88,6 +90,8 @@ export class Queue implements Rostered<Queue> {
   deferrals: Deferrals | undefined;
   readonly #expiry = new Expiry(this);
   bound: Bound | undefined;
+  /** What it knows of messages by their marks, if its rules ask for that. */
+  marks: QueueMarks | undefined;
   #unused: UnusedTimer | undefined;
 
   constructor(vhost: Vhost, id: number, name: string, settings: QueueSettings, ring: EntryRing, owner?: Client) {
@@ -153,6 +157,7 @@ export class Queue implements Rostered<Queue> {
     if (rules.groupBuckets !== before.groupBuckets) chooseAnew(this);
     if (rules.messageTtlMs !== Number.POSITIVE_INFINITY) this.expires = true;
     if (rules.expiresMs !== Number.POSITIVE_INFINITY) this.#unused ??= new UnusedTimer(this);
+    this.marks = marksFor(this);
     if (!isBounded(rules)) this.bound = undefined;
     else this.bound ??= new Bound(this, this.bytes - this.lanes.unreadyBytes);
     if (rules.deadLetter !== undefined) this.#deadLetters ??= new DeadLetters(this);
@@ -360,8 +365,12 @@ export class Queue implements Rostered<Queue> {
     if (!mayWait || !defer(lane, here, failed, deliverAtMs)) this.backInPlace(lane, here);
   }
 
-  /** An entry of a lane is ready again. */
+  /** An entry of a lane is ready again, unless a newer one has taken its place. */
   backInPlace(lane: Lane, here: number): void {
+    if ((lane.ring.info(here) & SUPERSEDED) !== 0) {
+      this.dropGivenUp(lane.offset + here);
+      return;
+    }
     lane.giveBack(here);
     this.selection?.cameBack(lane, here);
     this.bound?.cameBack(lane.lengthOf(here));
@@ -380,24 +389,11 @@ export class Queue implements Rostered<Queue> {
     this.#deadLetters.add(position);
   }
 
-  /** Part with the message that came last: delivery passes over it. */
-  giveUpLast(position: number, reason: DeathReason): void {
-    const lane = this.laneAt(position);
-    lane.mayBeOutOfSight(position - lane.offset + 1);
-    this.giveUp(position, reason);
-  }
-
   /** Delete what was given up: nobody wants it. */
   dropGivenUp(position: number): void {
     this.dropped++;
     this.vhost.counters.dropped++;
     this.takeOut(position, false);
-  }
-
-  /** Log that a message was given up, because it stays here for now. */
-  logGivenUp(position: number): void {
-    const lane = this.laneAt(position);
-    lane.logInfo(position - lane.offset);
   }
 
   /** To be called before asking when everything settled so far is durable. */
@@ -472,6 +468,7 @@ export class Queue implements Rostered<Queue> {
 
   /** Replay is over. */
   recovered(): void {
+    if (this.marks?.lastValues !== undefined) dropSuperseded(this);
     for (const log of this.entryLogs()) log.recovered();
     this.#adopt(this.vhost.policies.effectiveFor(this));
     for (const problem of this.effective.problems)

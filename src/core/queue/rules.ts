@@ -51,6 +51,13 @@ export interface QueueRules {
   readonly groupBuckets: number;
   /** Groups are shared out anew when a consumer comes. */
   readonly groupRebalance: boolean;
+  /** Ready messages, of which the oldest are deleted for newer ones; Infinity = any number. */
+  readonly ringSize: number;
+  /** Milliseconds for which, and messages up to which, the queue remembers message ids; both Infinity = it does not. */
+  readonly dedupWindowMs: number;
+  readonly dedupCountMax: number;
+  /** Name of the property of which the queue keeps only the newest message of each value. */
+  readonly lastValueKey: string | undefined;
   /** Milliseconds a delivery may be unsettled; 0 = what the limit for all queues says, Infinity = for ever. */
   readonly consumerTimeoutMs: number;
   /** What comes back waits before it is handed out again. */
@@ -115,10 +122,11 @@ function flag(field: FieldOf<boolean>): Rule {
   return { read, isLimit: false };
 }
 
-function text(field: 'exchange' | 'key', bytesMax: number): Rule {
+function text(field: 'exchange' | 'key' | 'lastValueKey', bytesMax: number, bytesMin = 0): Rule {
   const read: Read = (draft, value) => {
-    if (typeof value !== 'string' || Buffer.byteLength(value) > bytesMax) {
-      return `must be text of at most ${bytesMax} bytes`;
+    const bytes = typeof value === 'string' ? Buffer.byteLength(value) : -1;
+    if (typeof value !== 'string' || bytes < bytesMin || bytes > bytesMax) {
+      return `must be text of ${bytesMin === 0 ? 'at most' : `${bytesMin} to`} ${bytesMax} bytes`;
     }
     draft[field] = value;
     return undefined;
@@ -154,6 +162,10 @@ const ARGUMENTS: ReadonlyMap<string, Rule> = new Map([
   ['x-group-buckets', count('groupBuckets', 0, GROUP_BUCKETS_MAX)],
   ['x-group-rebalance', flag('groupRebalance')],
   ['x-consumer-timeout', timeout('consumerTimeoutMs')],
+  ['x-ring-size', limit('ringSize', 1, Number.MAX_SAFE_INTEGER)],
+  ['x-dedup-window-ms', count('dedupWindowMs', 1, TIME_MS_MAX)],
+  ['x-dedup-count-max', count('dedupCountMax', 1, Number.MAX_SAFE_INTEGER)],
+  ['x-last-value-key', text('lastValueKey', 255, 1)],
 ]);
 
 /** Arguments that would change what becomes of messages, and do not yet: refused, not ignored. */
@@ -171,6 +183,10 @@ const NO_LIMITS = {
   groupBuckets: 1024,
   groupRebalance: false,
   consumerTimeoutMs: 0,
+  ringSize: Number.POSITIVE_INFINITY,
+  dedupWindowMs: Number.POSITIVE_INFINITY,
+  dedupCountMax: Number.POSITIVE_INFINITY,
+  lastValueKey: undefined,
 } as const;
 
 /** Where only one of them is given. */

@@ -33,8 +33,8 @@ const SETTLEMENT_BYTES = 96;
 const RECORD_BYTES = 64;
 /** A settled delivery that shares no range with another, and its share of its record's head. */
 const SETTLED_BYTES = 40;
-/** A queue among the targets of a message: its number, there and in a TARGETSET, a GAP, and a LOG_OPEN. */
-const TARGET_BYTES = 80;
+/** A queue among the targets of a message: its number, there and in a TARGETSET, a GAP, a LOG_OPEN, a mark of the message. */
+const TARGET_BYTES = 112;
 
 interface Publish {
   readonly address: Address;
@@ -263,7 +263,7 @@ export class Transaction implements TransactionDoor {
     for (const [n, { length, address }] of this.#publishes.entries()) {
       const { queues, topics } = plans[n] as Plan;
       // As a message of queues (or in memory that is full), as one of topics, and the end of the last value before it.
-      bytes += (RECORD_BYTES + length) * 2 + RECORD_BYTES + address.key.bytes.length;
+      bytes += (RECORD_BYTES + length) * (1 + topics.length) + RECORD_BYTES + address.key.bytes.length;
       bytes += (queues.length + topics.length) * TARGET_BYTES;
     }
     return bytes;

@@ -1,0 +1,80 @@
+/**
+ * The newest message of each value in a last-value queue (`x-last-value-key`): a newer one with the same value takes the older
+ * one out. An older one that somebody holds is only marked, and does not come back.
+ */
+import { GIVEN_UP_MASK, SUPERSEDED } from '../queue/entry-info.ts';
+import type { Queue } from '../queue/queue.ts';
+import { type PrintMoment, PrintTable } from './print-table.ts';
+
+export class LastValues {
+  /** Name of what makes the value; undefined while nobody knows, in replay. */
+  key: string | undefined;
+  readonly #queue: Queue;
+  /** Fingerprint of key and value -> position in the queue, which may hold nothing any more. */
+  readonly #newest: PrintTable;
+
+  constructor(queue: Queue, key: string | undefined) {
+    this.#queue = queue;
+    this.key = key;
+    this.#newest = new PrintTable((position) => isHere(queue, position));
+  }
+
+  /** There may be one more value, or this one is there already. */
+  hasRoomFor(print: Buffer): boolean {
+    const { lastValuesPerQueueMax } = this.#queue.engine.limits;
+    return this.#newest.size < lastValuesPerQueueMax || !Number.isNaN(this.#newest.get(print));
+  }
+
+  /** The message at `position`, which has just come in, is the newest of its value. */
+  came(print: Buffer, position: number): void {
+    const older = this.#newest.get(print);
+    if (!Number.isNaN(older)) this.#supersede(older);
+    this.#newest.set(print, position);
+  }
+
+  #supersede(position: number): void {
+    const queue = this.#queue;
+    if (!isHere(queue, position)) return;
+    const lane = queue.laneAt(position);
+    const here = position - lane.offset;
+    if (!lane.isReady(here)) {
+      lane.ring.setInfo(here, lane.ring.info(here) | SUPERSEDED);
+      return;
+    }
+    queue.withdraw(lane, here);
+    queue.dropGivenUp(position);
+  }
+
+  /** The same in replay, where nobody holds anything: what is marked goes when replay is over. */
+  replayCame(print: Buffer, position: number): void {
+    const older = this.#newest.get(print);
+    if (!Number.isNaN(older) && isHere(this.#queue, older)) {
+      this.#queue.setInfo(older, this.#queue.info(older) | SUPERSEDED);
+    }
+    this.#newest.set(print, position);
+  }
+
+  moment(): PrintMoment {
+    return this.#newest.moment();
+  }
+
+  restore(print: Buffer, position: number): void {
+    this.#newest.set(print, position);
+  }
+}
+
+/** A message is at a position that once held one. */
+function isHere(queue: Queue, position: number): boolean {
+  const { ring, offset } = queue.laneAt(position);
+  return ring.next(position - offset) === position - offset;
+}
+
+/** Replay is over: what a newer message had taken the place of goes, unless it is on its way to the dead letter exchange. */
+export function dropSuperseded(queue: Queue): void {
+  for (const lane of queue.lanes.all) {
+    const { ring } = lane;
+    for (let here = ring.next(0); here >= 0; here = ring.next(here + 1)) {
+      if ((ring.info(here) & (SUPERSEDED | GIVEN_UP_MASK)) === SUPERSEDED) queue.replayLeft(lane.takeOut(here, true));
+    }
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * The marks of a message that is on its way to queues that remember ids or keep last values: worked out once, written into its
+ * stored form so that replay finds them, and told to the queues that took it.
+ *
+ *     entry of `ext`: tag u8 (10 message id, 11 last value), length u8, fingerprint 16 bytes, ids of queues u32 ...
+ */
+import { readU32 } from '../bytes.ts';
+import { CoreError } from '../errors.ts';
+import type { FilterSource } from '../filter/filter.ts';
+import type { Message } from '../message.ts';
+import type { Plan } from '../plan.ts';
+import type { EntryLog } from '../queue/entry-log.ts';
+import { Lane } from '../queue/lane.ts';
+import type { Queue } from '../queue/queue.ts';
+import { EXT_DEDUP, EXT_LAST_VALUE, extOf, hasExt, receivedAt } from '../stored-message.ts';
+import { PRINT_BYTES, printOf } from './print.ts';
+import { replayedDedup, replayedLastValues } from './queue-marks.ts';
+
+/** Where a message says which id repeats of it have, if that is not its message id. */
+const DEDUP_HEADER = 'annotations.x-deduplication-id';
+const MESSAGE_ID = 'properties.message_id';
+/** Queues named by one entry. */
+const QUEUES_MAX = Math.floor((255 - PRINT_BYTES) / 4);
+/** All entries of one message. */
+const EXT_BYTES_MAX = 60_000;
+
+/** A fingerprint and the queues it is for. */
+interface Mark {
+  readonly tag: number;
+  readonly print: Buffer;
+  readonly queues: Queue[];
+}
+
+/** The marks of one message. */
+export class MessageMarks {
+  /** Where it goes: not to queues that have seen its id. */
+  readonly plan: Plan;
+  /** It goes to fewer queues than it was routed to. */
+  readonly isRepeat: boolean;
+  /** To be written into the message. */
+  readonly ext: Buffer;
+  readonly #marks: readonly Mark[];
+
+  /** @throws CoreError `limit-exceeded` when a queue keeps too many last values already */
+  constructor(routed: Plan, message: Message, source: FilterSource, nowMs: number) {
+    const id = printOf(source.value(DEDUP_HEADER) ?? source.value(MESSAGE_ID));
+    const marks: Mark[] = [];
+    const repeats: Queue[] = [];
+    for (const queue of routed.queues) {
+      if (id !== undefined && queue.marks?.dedup?.has(id, nowMs)) repeats.push(queue);
+      else markFor(queue, id, source, marks);
+    }
+    this.isRepeat = repeats.length > 0;
+    this.plan = this.isRepeat ? routed.without(repeats) : routed;
+    this.ext = message.durable ? Buffer.concat(marks.flatMap(entriesOf)) : Buffer.alloc(0);
+    if (this.ext.length > EXT_BYTES_MAX) {
+      throw new CoreError('limit-exceeded', 'one message for too many queues that remember ids or keep last values');
+    }
+    this.#marks = marks;
+  }
+
+  /** To be called before the message comes to its queues: a bound does not count it beside the one it replaces. */
+  begin(): void {
+    for (const { tag, queues } of this.#marks)
+      if (tag === EXT_LAST_VALUE) for (const { bound } of queues) bound?.wait();
+  }
+
+  /** The message has come to the queues of `plan`. */
+  end(plan: Plan, message: Message, nowMs: number): void {
+    for (const { tag, print, queues } of this.#marks) {
+      for (const queue of queues) {
+        const came = plan.queues.includes(queue);
+        if (tag === EXT_LAST_VALUE) {
+          if (came) becameLast(queue, print, message);
+          queue.bound?.goOn();
+        } else if (came) {
+          queue.marks?.dedup?.add(print, nowMs, message.durable && queue.logged);
+        }
+      }
+    }
+  }
+}
+
+/** Add the marks of a message for one queue. */
+function markFor(queue: Queue, id: Buffer | undefined, source: FilterSource, marks: Mark[]): void {
+  const { dedup, lastValues } = queue.marks ?? {};
+  if (dedup !== undefined && id !== undefined) addMark(marks, EXT_DEDUP, id, queue);
+  if (lastValues?.key === undefined) return;
+  const print = printOf(source.value(lastValues.key), lastValues.key);
+  if (print === undefined) return;
+  if (!lastValues.hasRoomFor(print)) {
+    const { lastValuesPerQueueMax } = queue.engine.limits;
+    throw new CoreError('limit-exceeded', `queue '${queue.name}' keeps the last of ${lastValuesPerQueueMax} values`);
+  }
+  addMark(marks, EXT_LAST_VALUE, print, queue);
+}
+
+function addMark(marks: Mark[], tag: number, print: Buffer, queue: Queue): void {
+  const same = marks.find((mark) => mark.tag === tag && mark.print.equals(print));
+  if (same === undefined) marks.push({ tag, print, queues: [queue] });
+  else same.queues.push(queue);
+}
+
+function becameLast(queue: Queue, print: Buffer, message: Message): void {
+  const log = queue.choosy ? queue.entryFor(message) : queue.base;
+  const here = log.ring.tail - 1;
+  // What waits elsewhere first is no last value; neither is what was dropped as it came.
+  if (log instanceof Lane && log.ring.next(here) === here) queue.marks?.lastValues?.came(print, log.offset + here);
+}
+
+function entriesOf({ tag, print, queues }: Mark): Buffer[] {
+  const ids = queues.filter((queue) => queue.logged).map((queue) => queue.id);
+  const entries: Buffer[] = [];
+  for (let from = 0; from < ids.length; from += QUEUES_MAX) {
+    const some = ids.slice(from, from + QUEUES_MAX);
+    const entry = Buffer.alloc(2 + PRINT_BYTES + some.length * 4);
+    entry[0] = tag;
+    entry[1] = entry.length - 2;
+    print.copy(entry, 2);
+    for (const [n, id] of some.entries()) entry.writeUInt32LE(id, 2 + PRINT_BYTES + n * 4);
+    entries.push(entry);
+  }
+  return entries;
+}
+
+/** Replay put the stored message `bytes[at, ...)` into `logs`, as the last one of each: tell their queues of its marks. */
+export function replayMarks(bytes: Buffer, at: number, logs: readonly EntryLog[]): void {
+  if (!hasExt(bytes, at)) return;
+  const { start, end } = extOf(bytes, at);
+  for (let entry = start; entry < end; ) {
+    const tag = bytes[entry] as number;
+    const value = entry + 2;
+    entry = value + (bytes[entry + 1] as number);
+    if (tag !== EXT_DEDUP && tag !== EXT_LAST_VALUE) continue;
+    const print = bytes.subarray(value, value + PRINT_BYTES);
+    for (let id = value + PRINT_BYTES; id < entry; id += 4) {
+      const log = logs.find(({ queue }) => queue.id === readU32(bytes, id));
+      if (log === undefined) continue;
+      if (tag === EXT_DEDUP) replayedDedup(log.queue).add(print, receivedAt(bytes, at), true);
+      else if (log instanceof Lane) replayedLastValues(log.queue).replayCame(print, log.offset + log.ring.tail - 1);
+    }
+  }
+}

@@ -31,6 +31,9 @@ function dumpHalf({ group, facts, state }: Half, lines: string[]): void {
 
 function dumpVhost(vhost: Vhost, lines: string[]): void {
   lines.push(`vhost ${vhost.id} ${vhost.name}`);
+  for (const { name, isOperator, pattern, priority, definition } of vhost.policies.all()) {
+    lines.push(`policy ${name} ${isOperator} ${pattern.text} ${priority} ${tableText(definition)}`);
+  }
   for (const exchange of [...vhost.router.exchanges()].sort((a, b) => a.id - b.id)) {
     if (!exchange.logged) continue;
     lines.push(`exchange ${exchange.id} ${exchange.name} ${exchange.kind} ${exchange.alternate ?? '-'}`);
@@ -69,7 +72,7 @@ function dumpTopic(topic: Topic, lines: string[]): void {
 
 function dumpQueue(queue: Queue, lines: string[]): void {
   const { engine } = queue;
-  lines.push(`queue ${queue.id} ${queue.name} ${queue.settings.autoDelete}`);
+  lines.push(`queue ${queue.id} ${queue.name} ${queue.settings.autoDelete} ${tableText(queue.effective.table)}`);
   for (const { ring, level } of queue.lanes.all) {
     for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
       const info = ring.info(position);
@@ -77,6 +80,10 @@ function dumpQueue(queue: Queue, lines: string[]): void {
       lines.push(`  ${level}/${position} ${info.toString(16)} ${bodyText(engine, ring.body(position))}`);
     }
   }
+}
+
+function tableText(table: object): string {
+  return JSON.stringify(Object.entries(table).sort());
 }
 
 function bodyText(engine: Engine, row: number): string {

@@ -17,6 +17,8 @@ import {
 import { openJournal } from '../core/journal/index.ts';
 import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 import { sameArguments } from '../core/tlv.ts';
+import type { Topology } from '../core/topology.ts';
+import { dump } from './dump.ts';
 import { Prng } from './prng.ts';
 import { SimClock } from './sim-clock.ts';
 import { SimDisk } from './sim-disk.ts';
@@ -119,11 +121,14 @@ export class RedriveSimulation {
   async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
     this.log.push(`restart ${how}`);
     this.#countMoved();
+    const topology = this.#running.internals.topology;
     if (how === 'clean') await this.#clock.drive(this.#running.close());
     else if (how === 'crash') this.#disk.crash();
     else this.#disk.kill();
+    const before = how === 'clean' ? settingsOf(topology) : undefined;
     this.#clock.clear();
     await this.#open();
+    if (before !== undefined) assert.deepEqual(settingsOf(this.#running.internals.topology), before);
     const { admin } = this.#running.broker;
     assert.deepEqual(admin.redrives.list('/'), [], 'jobs do not survive');
     for (const [name, live] of this.#live) assert(sameArguments(admin.queue('/', name)?.liveRules ?? {}, live));
@@ -148,6 +153,10 @@ export class RedriveSimulation {
       'message-ttl': prng.between(50, 400),
       'max-priority': prng.below(4),
       overflow: prng.pick(['drop-head', 'reject-publish']),
+      'delivery-limit': prng.below(3),
+      'delayed-retry-type': prng.pick(['all', 'failed', 'returned']),
+      'delayed-retry-min': prng.between(1, 100),
+      'single-active-consumer': prng.chance(0.5),
     };
     return { ...Object.fromEntries(Object.entries(all).filter(() => prng.chance(0.3))), ...KEEP_ALL };
   }
@@ -183,6 +192,7 @@ export class RedriveSimulation {
       message.format = 1;
       message.flags = FLAG_DURABLE;
       message.priority = prng.below(6);
+      if (prng.chance(0.1)) message.deliverAtMs = this.#clock.now() + prng.between(1, 300);
       message.bytes = Buffer.alloc(prng.chance(0.1) ? prng.between(1000, 6000) : prng.between(4, 200));
       message.bytes.writeUInt32LE(number);
       message.bodyEnd = message.bytes.length;
@@ -199,11 +209,10 @@ export class RedriveSimulation {
           while (batch.next()) {
             const number = numberOf(batch.message);
             assert(number <= this.#last);
-            const op = this.#prng.weighted({ complete: 2, reject: 1, nothing: 1 });
-            if (op === 'nothing') continue;
-            const reject = queue === DEAD ? 'requeue' : 'discard';
+            const op = this.#prng.weighted({ complete: 2, discard: 1, modify: 1, requeue: 1, nothing: 1 });
+            if (op === 'nothing' || (op === 'discard' && queue === DEAD)) continue;
             if (op === 'complete') this.#completed.add(number);
-            subscription.settle(batch.deliveryId, batch.deliveryId, op === 'complete' ? op : reject);
+            subscription.settle(batch.deliveryId, batch.deliveryId, op);
           }
         },
       },
@@ -253,13 +262,18 @@ export class RedriveSimulation {
         },
       ),
     );
-    await this.#clock.advance(1000);
+    await this.#clock.advance(10_000);
     for (const subscription of looking) subscription.close();
     for (const number of this.#confirmed)
       if (!this.#completed.has(number)) assert(found.has(number), `${number} is lost`);
     // A completion that a crash undid.
     for (const number of found.keys()) this.#completed.delete(number);
   }
+}
+
+/** What time does not change: not the messages, of which some may have become due. */
+function settingsOf(topology: Topology): string[] {
+  return dump(topology).filter((line) => !line.startsWith(' '));
 }
 
 function numberOf({ bytes, bodyStart }: Message): number {

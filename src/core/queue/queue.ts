@@ -138,8 +138,6 @@ export class Queue implements Rostered<Queue> {
     this.#adopt(effective);
     const { rules } = effective;
     if (rules === before) return;
-    if (rules.consumerTimeoutMs !== before.consumerTimeoutMs)
-      for (const subscription of this.takers.all()) subscription.timeoutChanged();
     if (rules.expiresMs !== before.expiresMs) this.#unused?.changed();
     this.#expiry.changed();
     // What is at its head is not known without looking: where it goes to matters from now on.

@@ -45,6 +45,7 @@ export const LIMITS = {
   filterPatternCharsMax: [256, 'characters of a LIKE pattern'],
   policiesPerVhostMax: [1_000, 'policies of one virtual host, and as many operator policies'],
   previewBodiesMax: [100_000, 'messages that a dry run of other rules looks at to see whether they would have expired'],
+  previewMessagesMax: [10, 'messages that a dry run of other rules shows for each queue and reason'],
   redrivesMax: [16, 'redrives under way at a time'],
   redrivesKeptMax: [100, 'redrives that have ended and are still listed'],
   policyPatternBytesMax: [1_024, 'bytes of the pattern of a policy'],

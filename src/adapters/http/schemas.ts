@@ -128,6 +128,18 @@ export const PREVIEW = {
         operator_policy: text,
         ready: count,
         ...CHANGES_SUMS,
+        messages: {
+          type: 'array',
+          items: object({
+            reason: text,
+            exchange: text,
+            key: text,
+            message_id: text,
+            priority: count,
+            bytes: count,
+            received_at_ms: count,
+          }),
+        },
         dead_letter_exchange: text,
         problems: texts,
       }),

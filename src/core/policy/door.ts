@@ -28,6 +28,19 @@ export interface RuleChange {
   after: HubValue | undefined;
 }
 
+/** A message that would be given up, and why. */
+export interface PreviewedMessage {
+  reason: 'maxlen' | 'expired';
+  exchange: string;
+  key: string;
+  /** If it has one that is text. */
+  messageId: string | undefined;
+  priority: number;
+  /** As stored. */
+  bytes: number;
+  receivedAtMs: number;
+}
+
 /** What other rules would do to a queue, as it was when it was looked at. */
 export interface QueuePreview {
   queue: string;
@@ -40,6 +53,8 @@ export interface QueuePreview {
   /** Of these would be given up because the queue is too long, and because they have expired. */
   overLength: number;
   expired: number;
+  /** The first of them, `previewMessagesMax` for each reason: what would go first. Only for the first hundred queues. */
+  messages: PreviewedMessage[];
   /** False: there may be more expired ones; not all of them were looked at (`previewBodiesMax`). */
   exact: boolean;
   /** Messages given up before that wait for somebody to take them, and would be deleted. */

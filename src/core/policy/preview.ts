@@ -4,17 +4,20 @@
  * figures are those of the moment it was looked at.
  */
 import type { Engine } from '../engine.ts';
-import { Message } from '../message.ts';
+import { hubOf } from '../hub.ts';
+import { exchangeName, keyText, Message } from '../message.ts';
 import { BodyWindow } from '../queue/body-window.ts';
 import { expiryOf } from '../queue/expiry.ts';
 import type { Lane } from '../queue/lane.ts';
 import type { Queue } from '../queue/queue.ts';
 import { Slices } from '../slices.ts';
-import type { QueuePreview, RuleChange, RulesPreview } from './door.ts';
+import type { PreviewedMessage, QueuePreview, RuleChange, RulesPreview } from './door.ts';
 import type { Effective } from './effective.ts';
 
 /** Entries looked at between two looks at the clock. */
 const STRIDE = 1024;
+/** Queues whose messages are shown. */
+const SHOWN_QUEUES_MAX = 100;
 
 export class Preview {
   readonly #engine: Engine;
@@ -22,6 +25,8 @@ export class Preview {
   readonly #view = new Message();
   /** Bodies that may still be read. */
   #bodiesLeft: number;
+  /** Messages to be shown of the queue in turn, for each reason. */
+  #shownMax = 0;
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -38,6 +43,7 @@ export class Preview {
       const effective = effectiveOf(queue);
       const changes = changesBetween(queue.effective, effective);
       if (changes.length === 0 && queue.effective.policy === effective.policy) continue;
+      this.#shownMax = preview.queues < SHOWN_QUEUES_MAX ? this.#engine.limits.previewMessagesMax : 0;
       const item = await this.#queue(queue, effective, changes);
       preview.queues++;
       preview.overLength += item.overLength;
@@ -52,40 +58,51 @@ export class Preview {
   async #queue(queue: Queue, effective: Effective, changes: RuleChange[]): Promise<QueuePreview> {
     const { rules, policy, operatorPolicy, problems } = effective;
     const { ready } = queue;
-    const dropped = await this.#overLength(queue, effective);
+    const messages: PreviewedMessage[] = [];
+    const dropped = await this.#overLength(queue, effective, messages);
     const overLength = [...dropped.values()].reduce((sum, count) => sum + count, 0);
-    const { expired, exact } = await this.#expired(queue, effective, dropped);
+    const { expired, exact } = await this.#expired(queue, effective, dropped, messages);
     const abandoned = rules.deadLetter === undefined ? queue.givenUp : 0;
     const deadLetterExchange = rules.deadLetter?.exchange;
     return {
-      ...{ queue: queue.name, changes, policy, operatorPolicy, ready, overLength, expired, exact, abandoned },
+      ...{ queue: queue.name, changes, policy, operatorPolicy, ready, overLength, expired, messages, exact, abandoned },
       ...{ deadLetterExchange, problems },
     };
   }
 
-  /** How many messages of each lane the maximum length or the ring's size would make go, as `Bound.trim` chooses them. */
-  async #overLength(queue: Queue, { rules }: Effective): Promise<Map<Lane, number>> {
+  /** How many messages of each lane the maximum length would make go, as `Bound.trim` chooses them. */
+  async #overLength(queue: Queue, { rules }: Effective, messages: PreviewedMessage[]): Promise<Map<Lane, number>> {
     const dropped = new Map<Lane, number>();
-    const drops = rules.overflow === 'drop-head';
-    const countMax = drops ? Math.min(rules.maxLength, rules.ringSize) : rules.ringSize;
-    const bytesMax = drops ? rules.maxLengthBytes : Number.POSITIVE_INFINITY;
+    const { overflow, maxLength, maxLengthBytes } = rules;
+    if (overflow !== 'drop-head') return dropped;
+    const hasBytes = maxLengthBytes !== Number.POSITIVE_INFINITY;
+    const first: number[] = [];
     let count = queue.ready;
-    let bytes = bytesMax === Number.POSITIVE_INFINITY ? 0 : queue.bytes - queue.lanes.unreadyBytes;
+    let bytes = hasBytes ? queue.bytes - queue.lanes.unreadyBytes : 0;
     for (const lane of [...queue.lanes.all].reverse()) {
       let looked = 0;
       for (const position of lane.ready()) {
-        if (count <= countMax && bytes <= bytesMax) return dropped;
+        if (count <= maxLength && bytes <= maxLengthBytes) break;
         count--;
-        if (bytesMax !== Number.POSITIVE_INFINITY) bytes -= lane.lengthOf(position);
-        dropped.set(lane, (dropped.get(lane) ?? 0) + 1);
-        if (++looked % STRIDE === 0 && this.#slices.over) await this.#slices.next();
+        if (hasBytes) bytes -= lane.lengthOf(position);
+        dropped.set(lane, ++looked);
+        if (first.length < this.#shownMax) first.push(lane.offset + position);
+        if (looked % STRIDE === 0 && this.#slices.over) await this.#slices.next();
       }
     }
+    const window = await BodyWindow.read(queue, first.values());
+    this.#bodiesLeft -= window.positions.length;
+    for (let n = 0; n < window.positions.length; n++) messages.push(this.#show(window, n, 'maxlen'));
     return dropped;
   }
 
   /** How many of the others would have expired, as `Expiry.run` finds them. */
-  async #expired(queue: Queue, { rules }: Effective, dropped: ReadonlyMap<Lane, number>) {
+  async #expired(
+    queue: Queue,
+    { rules }: Effective,
+    dropped: ReadonlyMap<Lane, number>,
+    messages: PreviewedMessage[],
+  ): Promise<{ expired: number; exact: boolean }> {
     let expired = 0;
     const looksAtHead =
       queue.expires || rules.messageTtlMs !== Number.POSITIVE_INFINITY || queue.rules.deadLetter !== rules.deadLetter;
@@ -100,12 +117,21 @@ export class Preview {
         this.#bodiesLeft -= length;
         for (let n = 0; n < length && goesOn; n++) {
           window.show(n, this.#view);
-          if (expiryOf(this.#view, rules.messageTtlMs) <= this.#engine.now()) expired++;
-          else goesOn = false;
+          goesOn = expiryOf(this.#view, rules.messageTtlMs) <= this.#engine.now();
+          if (goesOn && ++expired <= this.#shownMax) messages.push(this.#show(window, n, 'expired'));
         }
       }
     }
     return { expired, exact: true };
+  }
+
+  #show(window: BodyWindow, n: number, reason: PreviewedMessage['reason']): PreviewedMessage {
+    const view = this.#view;
+    const bytes = window.show(n, view);
+    const { messageId: id } = hubOf(this.#engine.formats, view);
+    const messageId = typeof id === 'string' ? id : undefined;
+    const { priority, receivedAtMs } = view;
+    return { reason, exchange: exchangeName(view), key: keyText(view), messageId, priority, bytes, receivedAtMs };
   }
 }
 

@@ -18,11 +18,14 @@ t.test('policies: dry run, set, list, show, remove', async (t) => {
   const dry = await ask('PUT', '/v1/policies/short?dry_run=true', { body });
   const sums = { over_length: 3, expired: 0, abandoned: 0, exact: true };
   const changes = [{ rule: 'max-length', before: null, after: 2 }];
-  t.same(dry.json, {
+  t.match(dry.json, {
     queues: 1,
     ...sums,
     items: [{ queue: 'logs.web', changes, policy: 'short', ready: 5, ...sums, problems: [] }],
   });
+  const [item] = dry.json['items'] as { messages: object[] }[];
+  t.equal(item?.messages.length, 3);
+  t.match(item?.messages[0], { reason: 'maxlen', exchange: '', key: 'logs.web', priority: 0 });
   t.equal((await ask('GET', '/v1/policies/short')).status, 404);
   t.equal((await ask('PUT', '/v1/policies/short', { body })).status, 204);
   t.match((await ask('GET', '/v1/policies/short')).json, { name: 'short', ...body, priority: 0, applies_to: 'queues' });

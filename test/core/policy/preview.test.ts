@@ -69,6 +69,8 @@ t.test('a dry run says what then happens', async (t) => {
       assert(before !== undefined && after !== undefined);
       assert.equal(before.ready - after.ready, preview.overLength + preview.expired);
       const item = preview.items[0];
+      const shown = Math.min(preview.overLength, 10) + Math.min(preview.expired, 10);
+      assert.equal(item?.messages.length ?? 0, shown);
       const changed = JSON.stringify(before.rules) !== JSON.stringify(after.rules);
       if (item === undefined) {
         assert(!changed, 'rules changed that the dry run did not tell');

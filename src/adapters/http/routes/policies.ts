@@ -101,8 +101,13 @@ function previewJson({ overLength, items, ...sums }: RulesPreview): object {
   return {
     ...sums,
     over_length: overLength,
-    items: items.map(({ changes, ...item }) => ({
+    items: items.map(({ changes, messages, ...item }) => ({
       ...item,
+      messages: messages.map(({ messageId, receivedAtMs, ...message }) => ({
+        ...message,
+        message_id: messageId,
+        received_at_ms: receivedAtMs,
+      })),
       over_length: item.overLength,
       operator_policy: item.operatorPolicy,
       dead_letter_exchange: item.deadLetterExchange,

@@ -5,10 +5,12 @@ import { HalfSimulation } from '../../../src/testing/half-simulation.ts';
 
 const { values } = parseArgs({
   strict: false,
-  options: { seeds: { type: 'string', default: '25' }, seed: { type: 'string', default: '1' } },
+  options: { seeds: { type: 'string', default: '15' }, seed: { type: 'string', default: '1' } },
 });
 const first = Number(values.seed);
 const count = Number(values.seeds);
+
+t.setTimeout(30_000 + count * 500);
 
 t.test('each set is there as a whole, once, or not at all', { timeout: 30_000 + count * 500 }, async (t) => {
   for (let seed = first; seed < first + count; seed++) {

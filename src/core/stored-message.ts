@@ -19,7 +19,7 @@ const EXT_TIME_BYTES = 10;
 const EXT_GROUP = 2;
 /** A value of more than 255 bytes is several entries of one tag, in order. */
 export const EXT_DEATHS = 3;
-const EXT_ENTERED_AT = 4;
+export const EXT_ENTERED_AT = 4;
 const EXT_DELIVER_AT = 5;
 /** See marks/marking.ts. */
 export const EXT_DEDUP = 10;
@@ -307,14 +307,15 @@ export function readStoredKey(bytes: Buffer, at: number): RoutingKey {
   return new RoutingKey(bytes.toString('utf8', start, start + readU16(bytes, at + 4)), bytes[at + 6] as number);
 }
 
-/** The stored form of a message that is stored already, coming to a queue later than it was received. */
-export function enteredAt(message: Message, enteredAtMs: number): Buffer {
+/** The stored form of a message that is stored already, coming to queues later than it was received. @param marks as in `Message` */
+export function enteredAt(message: Message, enteredAtMs: number, marks: Buffer): Buffer {
   const { bytes, extStart, extEnd } = message;
   const start = message.exchangeStart - FIXED_BYTES;
   const entered = Buffer.allocUnsafe(8);
   entered.writeDoubleLE(enteredAtMs);
   const entry = extEntry(EXT_ENTERED_AT, entered);
-  const stored = Buffer.concat([bytes.subarray(start, extStart), entry, bytes.subarray(extStart, message.bodyEnd)]);
-  stored.writeUInt16LE(extEnd - extStart + entry.length, 10);
+  const [head, ext, content] = [bytes.subarray(start, extStart), bytes.subarray(extStart, extEnd), message.bodyEnd];
+  const stored = Buffer.concat([head, entry, ext, marks, bytes.subarray(extEnd, content)]);
+  stored.writeUInt16LE(entry.length + ext.length + marks.length, 10);
   return stored;
 }

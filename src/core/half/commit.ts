@@ -8,8 +8,10 @@ import { delayInfo } from '../delay/info.ts';
 import type { Engine } from '../engine.ts';
 import { CoreError } from '../errors.ts';
 import type { Exchange } from '../exchange-entity.ts';
+import { hubSource } from '../filter/source.ts';
 import { hubOf } from '../hub.ts';
 import type { BodyRef } from '../journal/journal.ts';
+import { MessageMarks, replayMarks } from '../marks/marking.ts';
 import { exchangeName, FLAG_DURABLE, keyText, Message, RoutingKey } from '../message.ts';
 import { entryLogs, type Plan, planOf } from '../plan.ts';
 import type { Claim } from '../queue/bound.ts';
@@ -26,6 +28,7 @@ import { HALF_RECORD, readRoutes, type StoredRoute, writeRoutes } from './record
 /** All messages are looked at through this one view, one at a time. */
 const view = new Message();
 const record = new TlvWriter();
+const NO_MARKS = Buffer.alloc(0);
 
 /** Where one message goes. */
 interface Route {
@@ -33,13 +36,15 @@ interface Route {
   readonly exchange: Exchange;
   readonly key: RoutingKey;
   readonly leadsNowhere: boolean;
+  readonly marks: MessageMarks | undefined;
+  readonly plan: Plan;
   readonly length: number;
   readonly logged: readonly Queue[];
   readonly transient: readonly Queue[];
   readonly partitions: readonly Partition[];
   /** Queues that may refuse it. */
   readonly guarded: readonly Queue[];
-  /** Takes the place of the prepared form: a queue must know when the message came to it. */
+  /** Takes the place of the prepared form: a queue must know when the message came to it, or replay what marks it has. */
   readonly copy: Buffer | undefined;
   /** For taps; they get it when the record is durable. */
   readonly told: Buffer | undefined;
@@ -75,25 +80,30 @@ function routeOf(half: Half, part: HalfPart, body: StoredBody): Route {
   }
   const key = keyOfView();
   const routed = planFor(vhost, exchange, key);
-  const plan = view.deliverAtMs > engine.now() ? routed.delayed(name, key.text) : routed;
-  if (part.mandatory && plan.leadsNowhere) {
+  const wanted = view.deliverAtMs > engine.now() ? routed.delayed(name, key.text) : routed;
+  if (part.mandatory && wanted.leadsNowhere) {
     throw new CoreError('unroutable', `'${key.text}' on exchange '${name}', of ${half.name}`);
   }
+  const marks = wanted.marked ? marksFor(engine, wanted, name, key) : undefined;
+  const plan = marks?.plan ?? wanted;
   const length = body.end - body.start;
   const isDurable = (view.flags & FLAG_DURABLE) !== 0;
   const isTimed = plan.queues.some(({ rules }) => rules.messageTtlMs !== Number.POSITIVE_INFINITY);
+  const ext = marks?.ext ?? NO_MARKS;
   if (view.expiresAtMs !== 0) for (const queue of plan.queues) queue.expires = true;
   return {
     part,
     exchange,
     key,
     length,
-    leadsNowhere: plan.leadsNowhere,
+    leadsNowhere: wanted.leadsNowhere,
+    marks,
+    plan,
     guarded: plan.guarded,
     logged: isDurable ? plan.logged : [],
     transient: isDurable ? plan.transient : plan.queues,
     partitions: plan.topics.map((topic) => topic.choose(view, name, key, length)),
-    copy: isTimed ? enteredAt(view, engine.now()) : undefined,
+    copy: isTimed || ext.length > 0 ? enteredAt(view, engine.now(), ext) : undefined,
     told: plan.taps.length > 0 ? Buffer.from(body.bytes.subarray(body.start, body.end)) : undefined,
   };
 }
@@ -105,6 +115,12 @@ function keyOfView(): RoutingKey {
   const text = keyText(view);
   if (text !== lastKey.text || view.separator !== lastKey.separator) lastKey = new RoutingKey(text, view.separator);
   return lastKey;
+}
+
+/** What queues that remember ids or keep last values need to know of the message in view. */
+function marksFor(engine: Engine, plan: Plan, exchange: string, key: RoutingKey): MessageMarks {
+  const facts = { exchange, key: key.text, receivedAtMs: view.receivedAtMs };
+  return new MessageMarks(plan, view, hubSource(hubOf(engine.formats, view), facts), engine.now());
 }
 
 function show(engine: Engine, part: HalfPart, body: StoredBody): void {
@@ -157,29 +173,46 @@ function enter(half: Half, routes: readonly Route[], bodies: readonly StoredBody
   for (const { copy } of routes) at += copy?.copy(bytes, at) ?? 0;
   const batch = engine.wrote();
   for (const [n, route] of routes.entries()) {
-    const { copy, partitions } = route;
-    const { logged, transient, info } = entries[n] as Entries;
-    const { logged: table, transient: transientTable } = engine.bodies;
-    const { row } = route.part;
-    const group = table.flags(row);
-    if (group !== 0) for (const queue of [...route.logged, ...route.transient]) queue.groups();
-    const length = copy?.length ?? route.length;
-    const place = copy === undefined ? { segment: table.segment(row), offset: table.offset(row) } : { segment, offset };
-    // Entries that a restart forgets have a row of their own, so that counts in logged rows are those of logged entries.
-    const count = transient.length;
-    const other = count === 0 ? 0 : transientTable.add(place.segment, place.offset, length, count, group);
-    for (const log of transient) {
-      log.hold(batch);
-      log.pushTransient(other, length, info);
+    enterOne(engine, route, entries[n] as Entries, { batch, nowMs, segment, offset });
+    if (route.marks !== undefined) {
+      show(engine, route.part, bodies[n] as StoredBody);
+      route.marks.end(route.plan, view, nowMs);
     }
-    const moved = copy === undefined ? undefined : { ...place, length };
-    const kept = handOver(engine, row, moved, logged.length + partitions.length);
-    for (const log of logged) log.pushLogged(kept, length, batch, info);
-    for (const partition of partitions) partition.loggedBare(kept, length, nowMs, batch);
-    offset += copy?.length ?? 0;
+    offset += route.copy?.length ?? 0;
   }
   const told = routes.filter((route) => route.told !== undefined);
   if (told.length > 0) engine.afterBatch(batch, () => tell(vhost, told));
+}
+
+/** The record of a commit; where a copy of the message stands in the journal, if there is one. */
+interface Commit {
+  readonly batch: number;
+  readonly nowMs: number;
+  readonly segment: number;
+  readonly offset: number;
+}
+
+function enterOne(engine: Engine, route: Route, { logged, transient, info }: Entries, commit: Commit): void {
+  const { copy, partitions } = route;
+  const { logged: table, transient: transientTable } = engine.bodies;
+  const { row } = route.part;
+  const { batch, nowMs } = commit;
+  const group = table.flags(row);
+  if (group !== 0) for (const queue of [...route.logged, ...route.transient]) queue.groups();
+  const length = copy?.length ?? route.length;
+  const { segment, offset } = copy === undefined ? { segment: table.segment(row), offset: table.offset(row) } : commit;
+  route.marks?.begin();
+  // Entries that a restart forgets have a row of their own, so that counts in logged rows are those of logged entries.
+  const count = transient.length;
+  const other = count === 0 ? 0 : transientTable.add(segment, offset, length, count, group);
+  for (const log of transient) {
+    log.hold(batch);
+    log.pushTransient(other, length, info);
+  }
+  const moved = copy === undefined ? undefined : { segment, offset, length };
+  const kept = handOver(engine, row, moved, logged.length + partitions.length);
+  for (const log of logged) log.pushLogged(kept, length, batch, info);
+  for (const partition of partitions) partition.loggedBare(kept, length, nowMs, batch);
 }
 
 /** Where one message comes into its queues. */
@@ -228,21 +261,31 @@ function tell(vhost: Vhost, routes: readonly Route[]): void {
 
 // ---- Replay -------------------------------------------------------------------------------------------------------
 
-/** What COMMIT says, done again. @param from behind the number; its record is `bytes[start, end)`, found at segment and offset */
-export function replayCommit(half: Half, from: TlvReader, length: number, segment: number, offset: number): void {
+/** A record in the log: `bytes[start, end)`, whose start is at `offset` in a segment. */
+export interface RecordPlace {
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+  readonly segment: number;
+  readonly offset: number;
+}
+
+/** What COMMIT says, done again. @param from behind the number */
+export function replayCommit(half: Half, from: TlvReader, { bytes, start, end, segment, offset }: RecordPlace): void {
   const { topology, engine } = half.group.vhost;
   const timeMs = from.f64();
   const routes = readRoutes(from);
-  let at = offset + length - routes.reduce((sum, { copyBytes }) => sum + copyBytes, 0);
+  let at = end - routes.reduce((sum, { copyBytes }) => sum + copyBytes, 0);
   for (const [n, { logIds, partitionIds, copyBytes, info }] of routes.entries()) {
     const { row } = half.state.parts[n] as HalfPart;
     const logs = logIds.flatMap((id) => topology.entryLog(id) ?? []);
     const partitions = partitionIds.flatMap((id) => topology.topics.partition(id) ?? []);
-    const bytes = copyBytes === 0 ? engine.bodies.logged.length(row) : copyBytes;
-    const copy = copyBytes === 0 ? undefined : { segment, offset: at, length: copyBytes };
+    const length = copyBytes === 0 ? engine.bodies.logged.length(row) : copyBytes;
+    const copy = copyBytes === 0 ? undefined : { segment, offset: offset + at - start, length };
     const kept = handOver(engine, row, copy, logs.length + partitions.length);
-    for (const log of logs) log.replayPush(kept, bytes, info);
-    for (const partition of partitions) partition.replayedBare(kept, bytes, timeMs);
+    for (const log of logs) log.replayPush(kept, length, info);
+    for (const partition of partitions) partition.replayedBare(kept, length, timeMs);
+    if (copyBytes > 0) replayMarks(bytes, at, logs);
     at += copyBytes;
   }
 }

@@ -14,7 +14,7 @@ import type { Topology } from '../topology.ts';
 import type { Vhost } from '../vhost.ts';
 import { findBodies, loadBodies, type StoredBody } from './bodies.ts';
 import { Checks } from './checks.ts';
-import { commitHalf, replayCommit } from './commit.ts';
+import { commitHalf, type RecordPlace, replayCommit } from './commit.ts';
 import type { HalfOp, HalfSettings } from './door.ts';
 import { type Ended, Half, type HalfPart } from './half.ts';
 import type { ProducerGroup } from './producer-group.ts';
@@ -305,7 +305,7 @@ export class Halves {
       this.loadCallback(from);
     } else {
       const half = this.#open.get(from.f64());
-      if (half !== undefined) this.#replayChange(type, half, from, end - start, segment, offset);
+      if (half !== undefined) this.#replayChange(type, half, from, { bytes, start, end, segment, offset });
     }
   }
 
@@ -327,10 +327,10 @@ export class Halves {
     if (isNew) this.#add(half);
   }
 
-  #replayChange(type: number, half: Half, from: TlvReader, length: number, segment: number, offset: number): void {
+  #replayChange(type: number, half: Half, from: TlvReader, place: RecordPlace): void {
     switch (type) {
       case HALF_RECORD.commit:
-        replayCommit(half, from, length, segment, offset);
+        replayCommit(half, from, place);
         this.#finish(half, 'commit');
         return;
       case HALF_RECORD.rollback:

@@ -12,7 +12,7 @@ import type { Plan } from '../plan.ts';
 import type { EntryLog } from '../queue/entry-log.ts';
 import { Lane } from '../queue/lane.ts';
 import type { Queue } from '../queue/queue.ts';
-import { EXT_DEDUP, EXT_LAST_VALUE, extOf, hasExt, receivedAt } from '../stored-message.ts';
+import { EXT_DEDUP, EXT_ENTERED_AT, EXT_LAST_VALUE, extOf, hasExt, receivedAt } from '../stored-message.ts';
 import { PRINT_BYTES, printOf } from './print.ts';
 import { replayedDedup, replayedLastValues } from './queue-marks.ts';
 
@@ -127,16 +127,18 @@ function entriesOf({ tag, print, queues }: Mark): Buffer[] {
 export function replayMarks(bytes: Buffer, at: number, logs: readonly EntryLog[]): void {
   if (!hasExt(bytes, at)) return;
   const { start, end } = extOf(bytes, at);
+  let cameMs = receivedAt(bytes, at);
   for (let entry = start; entry < end; ) {
     const tag = bytes[entry] as number;
     const value = entry + 2;
     entry = value + (bytes[entry + 1] as number);
+    if (tag === EXT_ENTERED_AT) cameMs = bytes.readDoubleLE(value);
     if (tag !== EXT_DEDUP && tag !== EXT_LAST_VALUE) continue;
     const print = bytes.subarray(value, value + PRINT_BYTES);
     for (let id = value + PRINT_BYTES; id < entry; id += 4) {
       const log = logs.find(({ queue }) => queue.id === readU32(bytes, id));
       if (log === undefined) continue;
-      if (tag === EXT_DEDUP) replayedDedup(log.queue).add(print, receivedAt(bytes, at), true);
+      if (tag === EXT_DEDUP) replayedDedup(log.queue).add(print, cameMs, true);
       else if (log instanceof Lane) replayedLastValues(log.queue).replayCame(print, log.offset + log.ring.tail - 1);
     }
   }

@@ -12,7 +12,9 @@ import type {
   ProducerHandlers,
   ReaderHandlers,
   ReadFrom,
+  ShareOptions,
   SubscribeOptions,
+  Subscription as SubscriptionDoor,
   SubscriptionHandlers,
   TapHandlers,
 } from './door.ts';
@@ -28,8 +30,11 @@ import type { Member } from './topic/member.ts';
 import type { Partition } from './topic/partition.ts';
 import { Reader } from './topic/reader.ts';
 import { resolveOffset } from './topic/resolve.ts';
+import { ShareSubscription } from './topic/share/subscription.ts';
 import type { Transaction } from './transaction/transaction.ts';
 import type { Vhost } from './vhost.ts';
+
+type Other = Producer | Tap | ShareSubscription;
 
 export class Client implements ClientDoor {
   readonly id: number;
@@ -44,7 +49,7 @@ export class Client implements ClientDoor {
   // Bags, because most connections have one of a kind or none, and there are thousands of connections.
   #subscriptions: Bag<Subscription>;
   #subscriptionCount = 0;
-  #others: Bag<Producer | Tap>;
+  #others: Bag<Other>;
   /** Its exclusive queues. */
   #queues: Bag<Queue>;
   #readers: Bag<Reader>;
@@ -71,19 +76,20 @@ export class Client implements ClientDoor {
   producer(handlers: ProducerHandlers): Producer {
     this.#checkOpen();
     const producer = new Producer(this, handlers);
-    this.#others = bagAdd<Producer | Tap>(this.#others, producer);
+    this.#others = bagAdd<Other>(this.#others, producer);
     return producer;
   }
 
   tap(handlers: TapHandlers): Tap {
     this.#checkOpen();
     const tap = new Tap(this, handlers);
-    this.#others = bagAdd<Producer | Tap>(this.#others, tap);
+    this.#others = bagAdd<Other>(this.#others, tap);
     return tap;
   }
 
-  subscribe(name: string, options: SubscribeOptions, handlers: SubscriptionHandlers): Subscription {
+  subscribe(name: string, options: SubscribeOptions, handlers: SubscriptionHandlers): SubscriptionDoor {
     this.#checkOpen();
+    if (options.share !== undefined) return this.#share(name, options, options.share, handlers);
     const queue = this.home.queueFor(name, this);
     const { subscriptionsPerConnectionMax } = this.engine.limits;
     if (this.#subscriptionCount >= subscriptionsPerConnectionMax) {
@@ -100,6 +106,19 @@ export class Client implements ClientDoor {
     this.#subscriptions = bagAdd(this.#subscriptions, subscription);
     this.#subscriptionCount++;
     subscription.start();
+    return subscription;
+  }
+
+  #share(
+    name: string,
+    options: SubscribeOptions,
+    share: ShareOptions,
+    handlers: SubscriptionHandlers,
+  ): SubscriptionDoor {
+    const topic = this.home.topicOf(name);
+    const group = this.home.topology.topics.shares.open(topic, share.group, share.start ?? 'next');
+    const subscription = new ShareSubscription(group, this, options, handlers);
+    this.#others = bagAdd<Other>(this.#others, subscription);
     return subscription;
   }
 
@@ -179,7 +198,7 @@ export class Client implements ClientDoor {
   }
 
   /** A producer or tap ended. */
-  leftBy(other: Producer | Tap): void {
+  leftBy(other: Other): void {
     this.#others = bagRemove(this.#others, other);
   }
 
@@ -211,6 +230,7 @@ export class Client implements ClientDoor {
     for (const subscription of bagItems(this.#subscriptions)) subscription.end(reason);
     for (const reader of bagItems(this.#readers)) reader.end(reason);
     for (const member of bagItems(this.#members)) member.end(reason);
+    for (const other of bagItems(this.#others)) if (other instanceof ShareSubscription) other.end(reason);
     this.handlers.onClose?.(reason, detail);
     this.close();
   }

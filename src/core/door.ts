@@ -12,7 +12,15 @@ import type { ErrorCode } from './errors.ts';
 import type { CheckerHandlers, HalfChecker, HalfDone, HalfMessage, HalfOp, HalfSettings } from './half/door.ts';
 import type { Format, HubProperties, Message, Pattern, RoutingKey } from './message.ts';
 
-import type { GroupHandlers, GroupMember, GroupOptions, Reader, ReaderHandlers, ReadFrom } from './topic/door.ts';
+import type {
+  GroupHandlers,
+  GroupMember,
+  GroupOptions,
+  Reader,
+  ReaderHandlers,
+  ReadFrom,
+  ShareOptions,
+} from './topic/door.ts';
 
 import type { Transaction, TransactionOptions } from './transaction/door.ts';
 
@@ -177,6 +185,10 @@ export interface SubscribeOptions {
   /** Only messages that meet this condition; the others stay (docs/filters.md). `tags`: the same with tags. */
   filter?: string;
   tags?: string;
+  /** The queue is a topic, and this a consumer of one of its share groups: `complete` and `discard` are for good, `requeue` and
+   *  `modify` bring a message back, to others too, up to `limits.shareDeliveriesMax` times; so does `timeoutMs` (default
+   *  `limits.shareLockMs`), which does not end the subscription. Of the other options only `settled` and `tag` mean something. */
+  share?: ShareOptions;
 }
 
 export interface SubscriptionHandlers {

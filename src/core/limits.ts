@@ -29,6 +29,13 @@ export const LIMITS = {
   partitionsPerTopicMax: [10_000, 'partitions of one topic'],
   readersPerConnectionMax: [10_000, 'topic readers of one connection'],
   groupsPerVhostMax: [100_000, 'consumer groups of one virtual host'],
+  shareGroupsPerTopicMax: [1_000, 'share groups of one topic'],
+  shareOpenMax: [2_000, 'messages of one partition that a share group may have handed out and not settled'],
+  shareLockMs: [
+    30_000,
+    'milliseconds a consumer of a share group has for a message before it comes back, unless it says otherwise',
+  ],
+  shareDeliveriesMax: [5, 'times a share group hands a message out before it gives it up'],
   originsPerVhostMax: [100_000, 'idempotent producers with a name of one virtual host'],
   originsPerPartitionMax: [1_000, 'idempotent producers that one partition of a topic remembers'],
   groupMembersMax: [1_000, 'members of one consumer group'],

@@ -74,6 +74,7 @@ export const topics: Feature = {
       return seen.join(', ');
     });
     await live(gateway);
+    await shared(gateway);
     await step('HTTP: a group remembers how far it has come', async () => {
       const offsets = [{ stream: 'readings', partition: 0, offset: 1, metadata: 'first one done' }];
       await gateway.put('/v1/groups/billing/offsets', offsets);
@@ -98,6 +99,25 @@ async function producer(gateway: Gateway): Promise<string> {
     return `producer ${id}, epoch ${epoch}`;
   });
   return origin;
+}
+
+/** Consumers that take messages of all partitions together. */
+async function shared(gateway: Gateway): Promise<void> {
+  await step('AMQP and HTTP: a share group takes every reading once, whoever asks', async () => {
+    const { channel, connection } = await openChannel(gateway);
+    await channel.prefetch(20);
+    const inbox = new Inbox<string>();
+    const args = { 'x-share-group': 'workers', 'x-stream-offset': 'first' };
+    await channel.consume('readings', (message) => inbox.put(`${message?.content}`), { arguments: args });
+    const taken: string[] = [];
+    while (taken.length < 20) taken.push(await inbox.take());
+    const { messages } = await gateway.post('/v1/queues/readings/lease?group=workers&max=100');
+    taken.push(...(messages as { payload: string }[]).map(({ payload }) => payload));
+    await connection.close();
+    assert.equal(taken.length, 49);
+    assert.equal(new Set(taken).size, 49);
+    return '20 over AMQP, 29 leased over HTTP, none twice';
+  });
 }
 
 async function live(gateway: Gateway): Promise<void> {

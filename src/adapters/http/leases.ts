@@ -11,6 +11,7 @@ import {
   type ErrorCode,
   type Limits,
   type SettleOp,
+  type ShareOptions,
   type Subscription,
   type Timer,
   type Transaction,
@@ -22,6 +23,8 @@ const ID_BYTES = 18;
 
 export interface LeaseRequest {
   readonly queue: string;
+  /** The queue is a topic, and this the share group that takes from it. */
+  readonly share?: ShareOptions;
   readonly messagesMax: number;
   readonly waitMs: number;
   readonly leaseMs: number;
@@ -209,7 +212,10 @@ class Taking {
     this.subscription = owner.client.subscribe(
       request.queue,
       // A lease has a time of its own.
-      { credit: request.messagesMax, pull: true, tag: 'lease', timeoutMs: Number.POSITIVE_INFINITY },
+      {
+        ...{ credit: request.messagesMax, pull: true, tag: 'lease', timeoutMs: Number.POSITIVE_INFINITY },
+        ...(request.share === undefined ? {} : { share: request.share }),
+      },
       { onDeliveries: (batch) => this.#take(batch), onEnd: (reason) => this.#ended(reason) },
     );
     if (request.waitMs === 0) this.#drain();

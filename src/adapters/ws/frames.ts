@@ -31,6 +31,8 @@ export interface SubscribeFrame {
   tags?: string;
   /** A topic to read from a place on: `from`, `offset`, `time_ms` or `last_n`. */
   stream?: string;
+  /** For `stream`: take messages together with others of this share group, and settle them. */
+  group?: string;
   partition?: number;
   from?: 'first' | 'last' | 'next';
   offset?: number;
@@ -133,7 +135,7 @@ const count = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
 // Members of a subscribe frame that only some kinds of subscription have.
 const NOT_FOR_TAKING = { exchange: false, retained: false, filter: false, tags: false };
 const FOR_QUEUES = { priority: false, weight: false, timeout_ms: false };
-const FOR_STREAMS = { partition: false, from: false, offset: false, time_ms: false, last_n: false };
+const FOR_STREAMS = { group: false, partition: false, from: false, offset: false, time_ms: false, last_n: false };
 
 function frame(properties: object, required: readonly string[] = []): object {
   return {
@@ -182,6 +184,7 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
           filter: { type: 'string' },
           tags: { type: 'string' },
           stream: name,
+          group: name,
           partition: count,
           from: { enum: ['first', 'last', 'next'] },
           offset: count,

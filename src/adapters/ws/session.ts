@@ -11,6 +11,7 @@ import {
   type Limits,
   parsePattern,
   type SettleOp,
+  type ShareOptions,
   type SubscribeOptions,
   type Timer,
   type Transaction,
@@ -285,6 +286,12 @@ export class JsonSession {
     }
     if (frame.queue !== undefined) {
       this.#subscriptions.set(id, new QueueSubscription(host, id, frame.queue, optionsOf(frame)));
+      this.#ok(id);
+      return;
+    }
+    if (frame.stream !== undefined && frame.group !== undefined) {
+      const share: ShareOptions = { group: frame.group, start: frame.from === 'first' ? 'first' : 'next' };
+      this.#subscriptions.set(id, new QueueSubscription(host, id, frame.stream, { ...optionsOf(frame), share }));
       this.#ok(id);
       return;
     }

@@ -8,6 +8,7 @@ import type {
   GroupInfo,
   OffsetCommit,
   OriginInfo,
+  ShareGroupInfo,
   TopicAdmin as TopicAdminDoor,
   TopicInfo,
   TopicSettings,
@@ -107,6 +108,21 @@ export class TopicAdmin implements TopicAdminDoor {
     const group = this.#topology.topics.groups.get(this.#vhost(vhostName), name);
     if (group === undefined) throw new CoreError('not-found', `group '${name}' in virtual host '${vhostName}'`);
     return group;
+  }
+
+  // ---- Share groups -----------------------------------------------------------------------------------------------
+
+  shareGroups(vhostName: string, topic: string): ShareGroupInfo[] {
+    const { shares } = this.#topology.topics;
+    return shares.all(this.#vhost(vhostName).topicOf(topic)).map((group) => group.info());
+  }
+
+  async deleteShareGroup(vhostName: string, topicName: string, name: string): Promise<void> {
+    const { shares } = this.#topology.topics;
+    const group = shares.get(this.#vhost(vhostName).topicOf(topicName), name);
+    if (group === undefined) throw new CoreError('not-found', `share group '${name}' of topic '${topicName}'`);
+    shares.delete(group);
+    await this.#durable();
   }
 
   // ---- Idempotent producers ---------------------------------------------------------------------------------------

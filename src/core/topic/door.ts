@@ -153,6 +153,36 @@ export interface GroupInfo {
   offsets: GroupOffsetInfo[];
 }
 
+/** Where a share group begins that is not there yet: at the oldest message, or behind the newest. */
+export type ShareStart = 'first' | 'next';
+
+/** `SubscribeOptions.share`: take messages of a topic together with others, as if it were a queue. */
+export interface ShareOptions {
+  readonly group: string;
+  /** Default `next`. */
+  readonly start?: ShareStart;
+}
+
+export interface SharePartInfo {
+  partition: number;
+  /** Everything before it is done. */
+  start: number;
+  /** Nothing from here on was handed out. */
+  next: number;
+  /** Handed out and not settled; come back and waiting. */
+  held: number;
+  returned: number;
+  /** Not done. */
+  lag: number;
+}
+
+export interface ShareGroupInfo {
+  topic: string;
+  name: string;
+  consumers: number;
+  partitions: SharePartInfo[];
+}
+
 /** Promises resolve when the effect is durable. */
 export interface TopicAdmin {
   /** Same settings again: fine. Others: `already-exists`, as for the name of a queue; change them with `alter`. */
@@ -172,6 +202,11 @@ export interface TopicAdmin {
   setOffsets(vhost: string, name: string, offsets: readonly OffsetCommit[]): Promise<void>;
   /** Forget a group. Throws `not-found`, `in-use` (it has members). */
   deleteGroup(vhost: string, name: string): Promise<void>;
+
+  /** Throws `not-found`. */
+  shareGroups(vhost: string, topic: string): ShareGroupInfo[];
+  /** Forget a share group. Throws `not-found`, `in-use` (it has consumers). */
+  deleteShareGroup(vhost: string, topic: string, name: string): Promise<void>;
 
   /** A number and an epoch for an idempotent producer (`Message.origin`). The same name has the same number and the next epoch,
    *  and what is published with an older one is refused (`fenced`). Without a name, a number nobody else ever gets. Sequences

@@ -27,12 +27,18 @@ export const TOPIC_RECORD = {
   origin: 72,
   /** virtual host u32, name text. */
   originDelete: 73,
+  /** id u32, partition u32, group text, next f64, count varint, { offset f64, times it came back varint } not done before that. */
+  shareOpen: 74,
+  /** id u32, count varint, { first f64, count varint, times they came back varint; 0 = they are done }. */
+  shareSettle: 75,
+  /** topic u32, group text. */
+  shareDelete: 76,
 } as const;
 
 export const TOPIC_RECORD_FIRST = 64;
 export const TOPIC_RECORD_LAST = 95;
 /** Kinds of objects in a checkpoint. */
-export const TOPIC_OBJECT = { topic: 32, group: 33, origin: 34 } as const;
+export const TOPIC_OBJECT = { topic: 32, group: 33, origin: 34, sharePart: 35 } as const;
 export const TOPIC_OBJECT_FIRST = 32;
 export const TOPIC_OBJECT_LAST = 47;
 

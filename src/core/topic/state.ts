@@ -14,6 +14,7 @@ import {
   writePartition,
   writeTopic,
 } from './records.ts';
+import { type StoredPart, writePart } from './share/records.ts';
 import type { Topic } from './topic.ts';
 import type { Topics } from './topics.ts';
 
@@ -27,11 +28,13 @@ export class TopicsMoment {
   readonly #topics: readonly TopicMoment[];
   readonly #groups: readonly StoredGroup[];
   readonly #origins: readonly StoredOrigin[];
+  readonly #shares: readonly StoredPart[];
 
   constructor(topics: Topics) {
     this.#topics = Array.from(topics.all(), momentOf);
     this.#groups = topics.groups.moment();
     this.#origins = topics.origins.moment();
+    this.#shares = topics.shares.moment();
   }
 
   /** Write the objects one by one. */
@@ -42,6 +45,7 @@ export class TopicsMoment {
       yield;
     }
     for (const group of this.#groups) yield writeOffsets(out.u8(TOPIC_OBJECT.group), group);
+    for (const part of this.#shares) yield writePart(out.u8(TOPIC_OBJECT.sharePart), part);
     for (const origin of this.#origins) yield writeOrigin(out.u8(TOPIC_OBJECT.origin), origin);
   }
 }
@@ -63,6 +67,7 @@ export function loadTopicObject(topics: Topics, kind: number, from: TlvReader): 
     const partitions = topic.partitionIds.map(() => readPartition(from));
     topics.load(topic, partitions);
   } else if (kind === TOPIC_OBJECT.group) topics.groups.load(from);
+  else if (kind === TOPIC_OBJECT.sharePart) topics.shares.load(from);
   else if (kind === TOPIC_OBJECT.origin) topics.origins.load(from);
   else throw new CoreError('journal-corrupt', `checkpoint: an object of kind ${kind}`);
 }

@@ -30,6 +30,7 @@ import { Runs } from './runs.ts';
 import { pathOf, type SealedFile, TOPIC_FOLDER } from './sealed-file.ts';
 import { SealedStore } from './sealed-store.ts';
 import { retainedFrom, Sealer } from './sealer.ts';
+import { ShareGroups } from './share/groups.ts';
 import { ORIGIN_BIT, ORIGIN_BYTES, RUN_HEADER_BYTES, Stage } from './stage.ts';
 import { Topic } from './topic.ts';
 import { unsealedBlock } from './unsealed.ts';
@@ -43,6 +44,7 @@ export class Topics {
   readonly groups: Groups;
   readonly origins: Origins;
   readonly stage: Stage;
+  readonly shares: ShareGroups;
   readonly #topology: Topology;
   readonly #engine: Engine;
   readonly #topics = new Map<number, Topic>();
@@ -60,6 +62,17 @@ export class Topics {
     this.groups = new Groups(topology.vhostsById);
     this.origins = new Origins(topology);
     this.stage = new Stage(topology.engine);
+    this.shares = new ShareGroups(this);
+  }
+
+  /** A number for a new object. */
+  nextId(): number {
+    return this.#topology.nextId();
+  }
+
+  /** This number is taken: replay. */
+  used(id: number): void {
+    this.#topology.used(id);
   }
 
   // ---- Live changes -----------------------------------------------------------------------------------------------
@@ -81,6 +94,7 @@ export class Topics {
     writeShape(record.reset().u32(topic.id), settings, ids);
     this.#log(TOPIC_RECORD.alter);
     this.#alter(topic, settings, ids);
+    this.shares.grown(topic);
     for (const partition of topic.partitions) this.#retain(partition);
   }
 
@@ -161,6 +175,7 @@ export class Topics {
       partition.destroy();
     }
     this.groups.topicChanged(topic);
+    this.shares.topicDeleted(topic);
     return gone;
   }
 
@@ -231,6 +246,11 @@ export class Topics {
       case TOPIC_RECORD.groupDelete:
         this.groups.replay(type, from);
         return;
+      case TOPIC_RECORD.shareOpen:
+      case TOPIC_RECORD.shareSettle:
+      case TOPIC_RECORD.shareDelete:
+        this.shares.replay(type, from);
+        return;
       case TOPIC_RECORD.origin:
       case TOPIC_RECORD.originDelete:
         this.origins.replay(type, from);
@@ -281,6 +301,7 @@ export class Topics {
       const path = `${TOPIC_FOLDER}/${name}`;
       if (name.endsWith('.seg') && !known.has(path)) await this.#disk.remove(path);
     }
+    this.shares.recovered();
     this.#sealer = new Sealer(this.#engine, this.#disk, {
       sealed: (partition, file, blocks) => {
         this.#sealed(partition, file);

@@ -25,6 +25,7 @@ import type { Claim } from '../queue/bound.ts';
 import type { Queue } from '../queue/queue.ts';
 import { RECORD } from '../records.ts';
 import { Subscription } from '../subscription.ts';
+import { ShareSubscription } from '../topic/share/subscription.ts';
 
 /** Memory of a held publish beside its bytes, and of a held range of settlements. */
 const PUBLISH_BYTES = 512;
@@ -97,6 +98,9 @@ export class Transaction implements TransactionDoor {
   }
 
   settle(subscription: SubscriptionDoor, first: number, last: number, op: SettleOp): number {
+    if (subscription instanceof ShareSubscription) {
+      throw new CoreError('not-supported', 'settling messages of a share group in a transaction');
+    }
     assert(subscription instanceof Subscription, 'a subscription of somebody else');
     this.#checkOpen();
     const count = subscription.unsettledIn(first, last);

@@ -168,3 +168,26 @@ t.test('what a stream cannot do closes the channel, or the connection', async (t
     t.match(texts.join(), text, name);
   }
 });
+
+t.test('a share group: consumers take turns, and what is rejected with requeue comes back', async (t) => {
+  const { connection, channel } = await open();
+  await channel.assertQueue('jobs', STREAM);
+  for (let n = 0; n < 4; n++) channel.sendToQueue('jobs', Buffer.from(`${n}`));
+  await channel.waitForConfirms();
+  const args = { 'x-share-group': 'workers', 'x-stream-offset': 'first' };
+  const inbox: ConsumeMessage[] = [];
+  const other = await connection.createChannel();
+  for (const consumer of [channel, other]) {
+    await consumer.prefetch(2);
+    await consumer.consume('jobs', (message) => void (message !== null && inbox.push(message)), { arguments: args });
+  }
+  const until = async (count: number): Promise<void> => {
+    for (let n = 0; n < 1000 && inbox.length < count; n++) await other.checkQueue('jobs');
+  };
+  await until(4);
+  t.same(inbox.map(({ content }) => content.toString()).sort(), ['0', '1', '2', '3']);
+  channel.nack(inbox.find(({ fields }) => fields.deliveryTag === 1) as ConsumeMessage);
+  await until(5);
+  t.match(inbox[4], { fields: { redelivered: true }, content: Buffer.from('0') });
+  await connection.close();
+});

@@ -36,6 +36,30 @@ t.test('read from a place on, with credit; go on after a break', async (t) => {
   await again.close();
 });
 
+t.test('a share group over WebSocket and HTTP: one message, one consumer', async (t) => {
+  await ask('PUT', '/streams/shared');
+  await ask('POST', '/streams/shared/messages', { body: ['a', 'b', 'c'].map((payload) => ({ payload })) });
+  const peer = await WsPeer.open(gateway.port);
+  const subscribe = { op: 'subscribe', stream: 'shared', group: 'workers', from: 'first' };
+  await peer.ask({ ...subscribe, id: 's', credit: 2 });
+  t.match(await peer.next({ op: 'message' }), { sub: 's', delivery: 1, payload: 'a', redeliveries: 0 });
+  t.match(await peer.next({ op: 'message' }), { delivery: 2, payload: 'b' });
+  const lease = await ask('POST', '/queues/shared/lease?group=workers&max=5');
+  t.match(lease.json, { messages: [{ payload: 'c' }] });
+  t.match((await ask('GET', '/streams/shared/groups')).json, {
+    total: 1,
+    items: [{ name: 'workers', consumers: 2, partitions: [{ start: 0, next: 3, held: 3, lag: 3 }] }],
+  });
+  await ask('POST', `/leases/${lease.json['lease']}/ack`);
+  await peer.ask({ op: 'ack', id: 1, sub: 's', delivery: 1 });
+  await peer.ask({ op: 'requeue', id: 2, sub: 's', delivery: 2 });
+  t.match(await peer.next({ op: 'message' }), { delivery: 3, payload: 'b', redeliveries: 1 });
+  await peer.ask({ op: 'ack', id: 3, sub: 's', delivery: 3 });
+  await peer.close();
+  t.match((await ask('GET', '/streams/shared/groups')).json, { items: [{ partitions: [{ start: 3, lag: 0 }] }] });
+  t.equal((await ask('DELETE', '/streams/shared/groups/workers')).status, 204);
+});
+
 t.test('what cannot be read is refused, and the name is free again', async (t) => {
   await ask('PUT', '/streams/few');
   const peer = await WsPeer.open(gateway.port);

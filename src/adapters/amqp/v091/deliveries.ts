@@ -14,7 +14,7 @@ import { AmqpError } from './errors.ts';
 import { CheckSubscription, groupOfChecks } from './halves.ts';
 import type { ChannelHost, Collector } from './host.ts';
 import type { Arguments, FieldTable } from './methods.ts';
-import { streamPlace } from './stream-queue.ts';
+import { shareOf, streamPlace } from './stream-queue.ts';
 import { DeliveryTags, type TakenTag } from './tags.ts';
 
 /** Idle getters kept for the next basic.get of their queue. */
@@ -81,10 +81,14 @@ export class Deliveries implements GetReceiver, Collector {
     const credit = limited ? this.#prefetch : Number.POSITIVE_INFINITY;
     const options = { ...wishesOf(args), credit, exclusive: args.exclusive, settled: args.noAck, tag };
     const topic = this.#host.broker.admin.topics.get(this.#host.client.vhost, queue);
-    const place = topic === undefined ? undefined : streamPlace(topic, args, this.#prefetch, this.#host.clock.now());
+    const share = topic === undefined ? undefined : shareOf(args.arguments);
+    const place =
+      topic === undefined || share !== undefined
+        ? undefined
+        : streamPlace(topic, args, this.#prefetch, this.#host.clock.now());
     const consumer = new Consumer(this.#takeSlot(), tag, args.noAck, limited, this);
     this.#takers[consumer.slot] = consumer;
-    if (place === undefined) this.#subscribe(consumer, queue, options);
+    if (place === undefined) this.#subscribe(consumer, queue, share === undefined ? options : { ...options, share });
     else consumer.subscription = this.#read(consumer, place, options);
     this.#byTag.set(tag, consumer);
     return tag;

@@ -2,7 +2,7 @@
  * Topics as queues of type `stream`, as RabbitMQ has them: declared with `x-queue-type`, consumed from `x-stream-offset` on, each
  * delivery with its offset in the header of that name.
  */
-import type { PartitionInfo, ReadFrom, TopicInfo, TopicSettings } from '../../../core/index.ts';
+import type { PartitionInfo, ReadFrom, ShareOptions, TopicInfo, TopicSettings } from '../../../core/index.ts';
 import type { StreamPlace } from '../../stream-subscription.ts';
 import { AmqpError } from './errors.ts';
 import type { Arguments, FieldTable } from './methods.ts';
@@ -94,6 +94,17 @@ export function streamPlace(
     throw new AmqpError('precondition-failed', `stream '${name}' has no partition ${number}: ${partitions} in all`);
   }
   return { topic: name, partition: number, from: readFrom(offset, nowMs) };
+}
+
+/** The share group a consumer of a topic joins with `x-share-group`; undefined when it does not. */
+export function shareOf(args: FieldTable): ShareOptions | undefined {
+  const { 'x-share-group': group, 'x-stream-offset': start = 'next' } = args;
+  if (group === undefined) return undefined;
+  if (typeof group !== 'string') throw new AmqpError('precondition-failed', "argument 'x-share-group' must be a text");
+  if (start !== 'first' && start !== 'next') {
+    throw new AmqpError('precondition-failed', "with 'x-share-group', 'x-stream-offset' must be first or next");
+  }
+  return { group, start };
 }
 
 /** `first`, `last`, `next`, an offset (a negative one: so many from the end), a timestamp, or an interval before now. */

@@ -6,12 +6,15 @@ import { messageJsonTail, topicOf } from '../../json-message.ts';
 import type { HttpContext } from '../context.ts';
 import type { Lease, LeaseRequest, Range } from '../leases.ts';
 import { writeHeaders } from '../properties.ts';
-import { object, query } from '../schemas.ts';
+import { NAME, object, query } from '../schemas.ts';
 
 interface LeaseQuery {
   max: number;
   wait_ms: number;
   lease_ms: number;
+  /** The queue is a topic, and this one of its share groups; where it begins when it is new. */
+  group?: string;
+  from: 'first' | 'next';
 }
 
 /** How a settling route is called, and what it does. */
@@ -32,6 +35,8 @@ export function leaseRoutes(app: FastifyInstance, context: HttpContext): void {
           max: { type: 'integer', minimum: 1, maximum: limits.leaseMessagesMax, default: 1 },
           wait_ms: { type: 'integer', minimum: 0, maximum: limits.leaseWaitMsMax, default: 0 },
           lease_ms: leaseMs,
+          group: NAME,
+          from: { enum: ['first', 'next'], default: 'next' },
         }),
       },
     },
@@ -126,11 +131,12 @@ async function take(
   const onClose = () => gone.abort();
   reply.raw.once('close', onClose);
   try {
-    const { wait_ms: waitMs, lease_ms: leaseMs } = request.query;
+    const { wait_ms: waitMs, lease_ms: leaseMs, group, from: start } = request.query;
+    const share = group === undefined ? {} : { share: { group, start } };
     return await context.withClient(request, (client) =>
       context.serving.leases.take(
         client,
-        { queue: request.params.queue, messagesMax, waitMs, leaseMs, onMessage },
+        { queue: request.params.queue, messagesMax, waitMs, leaseMs, onMessage, ...share },
         gone.signal,
       ),
     );

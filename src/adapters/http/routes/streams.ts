@@ -96,6 +96,21 @@ export function streamRoutes(app: FastifyInstance, context: HttpContext): void {
       return { start: await context.broker.admin.topics.truncate(vhost, stream, partition, request.query.before) };
     },
   );
+  app.get<Named & { Querystring: ListQuery }>(
+    '/streams/:stream/groups',
+    { schema: { querystring: listQuery(context.limits) } },
+    async (request) =>
+      page(context.broker.admin.topics.shareGroups(context.vhost(request), request.params.stream), request.query),
+  );
+  app.delete<{ Params: { stream: string; group: string } }>(
+    '/streams/:stream/groups/:group',
+    { schema: { querystring: query() } },
+    async (request, reply) => {
+      const { stream, group } = request.params;
+      await context.broker.admin.topics.deleteShareGroup(context.adminVhost(request), stream, group);
+      return reply.code(204).send();
+    },
+  );
   messageRoutes(app, context);
   groupRoutes(app, context);
   producerRoutes(app, context);

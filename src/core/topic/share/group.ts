@@ -1,0 +1,77 @@
+/**
+ * A share group: any number of consumers take messages of all partitions of a topic as if they were a queue. Each message is
+ * handed to one of them, and comes back when it is released or not settled in time. The topic keeps it all the same.
+ */
+import type { ShareGroupInfo } from '../../door.ts';
+import type { ErrorCode } from '../../errors.ts';
+import type { Topic } from '../topic.ts';
+import type { SharePart } from './part.ts';
+import type { ShareSubscription } from './subscription.ts';
+
+export class ShareGroup {
+  readonly topic: Topic;
+  readonly name: string;
+  /** By number of the partition. */
+  parts: readonly SharePart[] = [];
+  readonly subscriptions = new Set<ShareSubscription>();
+  /** The part that is asked next. */
+  #turn = 0;
+  /** Parts that show bytes valid for this turn only. */
+  #showing: SharePart[] = [];
+
+  constructor(topic: Topic, name: string) {
+    this.topic = topic;
+    this.name = name;
+  }
+
+  /** There may be something for consumers with credit. */
+  wake(): void {
+    for (const subscription of this.subscriptions) if (subscription.hungry) this.topic.vhost.engine.wake(subscription);
+  }
+
+  /** A turn begins. */
+  beginTurn(): void {
+    if (this.#showing.length === 0) return;
+    for (const part of this.#showing) part.forgetRun();
+    this.#showing = [];
+  }
+
+  showing(part: SharePart): void {
+    if (!this.#showing.includes(part)) this.#showing.push(part);
+  }
+
+  /** The part that has handed out a message; undefined when none has one for now. Each in turn. */
+  take(): SharePart | undefined {
+    const { parts } = this;
+    for (let n = 0; n < parts.length; n++) {
+      const part = parts[this.#turn % parts.length] as SharePart;
+      if (part.take() >= 0) return part;
+      this.#turn++;
+    }
+    return undefined;
+  }
+
+  /** Something is being read: there will be more. */
+  get loading(): boolean {
+    return this.parts.some((part) => part.loading);
+  }
+
+  /** The group or its topic is deleted. */
+  end(reason: ErrorCode): void {
+    for (const subscription of [...this.subscriptions]) subscription.end(reason);
+  }
+
+  info(): ShareGroupInfo {
+    return {
+      topic: this.topic.name,
+      name: this.name,
+      consumers: this.subscriptions.size,
+      partitions: this.parts.map(({ partition, start, next, held, open }) => ({
+        partition: partition.number,
+        ...{ start, next, held },
+        returned: open - held,
+        lag: Math.max(0, partition.durableEnd - next) + open,
+      })),
+    };
+  }
+}

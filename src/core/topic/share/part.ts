@@ -1,0 +1,263 @@
+/**
+ * What a share group knows of one partition: which messages are handed out, which came back, and where the new ones begin.
+ *
+ *     start                          next            durableEnd
+ *       |  done, handed out, come back  |  not handed out  |
+ *
+ * Between `start` and `next` only what is not done has an entry.
+ */
+import type { Engine } from '../../engine.ts';
+import type { ErrorCode } from '../../errors.ts';
+import { PositionHeap } from '../../queue/position-heap.ts';
+import type { Block } from '../block.ts';
+import { Frames } from '../frames.ts';
+import type { Partition, PartitionReader } from '../partition.ts';
+import type { Topics } from '../topics.ts';
+import type { ShareGroup } from './group.ts';
+import { type SettledRange, type StoredPart, writeSettled } from './records.ts';
+
+/** A message that is not done. */
+interface Entry {
+  /** How often it came back. */
+  returns: number;
+  /** Somebody has it now. */
+  held: boolean;
+}
+
+/** After a failed read. */
+const RETRY_MS = 5_000;
+
+export class SharePart implements PartitionReader {
+  awake = false;
+  waiting = false;
+  readonly id: number;
+  readonly partition: Partition;
+  readonly group: ShareGroup;
+  /** The message shown by `take`. */
+  readonly frames = new Frames();
+  next: number;
+  /** Handed out and not settled. */
+  held = 0;
+  readonly #topics: Topics;
+  readonly #engine: Engine;
+  /** By offset, ascending. */
+  readonly #entries = new Map<number, Entry>();
+  /** Offsets of those that came back; what is gone meanwhile is still among them. */
+  readonly #returned = new PositionHeap();
+  #block: Block | undefined;
+  #loading = false;
+  #closed = false;
+
+  constructor(topics: Topics, group: ShareGroup, id: number, partition: Partition, next: number) {
+    this.#topics = topics;
+    this.#engine = partition.engine;
+    this.group = group;
+    this.id = id;
+    this.partition = partition;
+    this.next = next;
+    partition.readers.add(this);
+  }
+
+  /** Everything before it is done. */
+  get start(): number {
+    return this.#entries.keys().next().value ?? this.next;
+  }
+
+  /** Not done, of those before `next`. */
+  get open(): number {
+    return this.#entries.size;
+  }
+
+  get loading(): boolean {
+    return this.#loading;
+  }
+
+  // ---- Handing out ------------------------------------------------------------------------------------------------
+
+  /** There is something new. */
+  dispatch(): boolean {
+    if (!this.#closed) this.group.wake();
+    return false;
+  }
+
+  /** Hand out a message, shown by `frames`: its offset, or -1 when there is none for now. Then the group is woken when there is. */
+  take(): number {
+    while (this.#returned.size > 0) {
+      const offset = this.#returned.first;
+      const entry = this.#entries.get(offset);
+      if (entry !== undefined && !entry.held) {
+        if (offset >= this.partition.start && !this.#show(offset)) return -1;
+        if (!this.frames.ended && this.frames.offset === offset) {
+          this.#returned.pop();
+          return this.#hold(offset, entry);
+        }
+        // Retention or compaction has removed it.
+        this.#entries.delete(offset);
+      }
+      this.#returned.pop();
+    }
+    return this.#takeNew();
+  }
+
+  #takeNew(): number {
+    const { partition } = this;
+    if (this.#entries.size >= this.#engine.limits.shareOpenMax) return -1;
+    do {
+      // What is not there any more counts as done.
+      this.next = Math.max(this.next, partition.start);
+      if (this.next >= partition.durableEnd) {
+        partition.wait(this);
+        return -1;
+      }
+      if (!this.#show(this.next)) return -1;
+      this.next = this.frames.offset;
+    } while (this.frames.ended);
+    const offset = this.next++;
+    const entry = { returns: 0, held: false };
+    this.#entries.set(offset, entry);
+    return this.#hold(offset, entry);
+  }
+
+  #hold(offset: number, entry: Entry): number {
+    entry.held = true;
+    this.held++;
+    return offset;
+  }
+
+  /** Have `frames` at the message of an offset, or at the first one behind it, or at an end up to which there is none. False: it is
+   *  being read. */
+  #show(offset: number): boolean {
+    const { partition, frames } = this;
+    if (!frames.ended && frames.offset <= offset) frames.seek(offset);
+    if (!frames.ended && frames.offset === offset) return true;
+    if (this.#block !== undefined && this.#block.base <= offset && offset < this.#block.end) {
+      this.#block.show(frames);
+      frames.seek(offset);
+      return true;
+    }
+    return offset >= partition.sealedEnd ? this.#showRun(offset) : this.#load(offset);
+  }
+
+  #showRun(offset: number): boolean {
+    const { runs } = this.partition;
+    const { bodies } = this.#engine;
+    const position = runs.find(offset);
+    const row = runs.body(position);
+    if (!bodies.locate(bodies.logged.segment(row), bodies.logged.offset(row))) return this.#load(offset);
+    runs.show(position, bodies.located.bytes, bodies.located.start, this.frames);
+    this.frames.seek(offset);
+    this.group.showing(this);
+    return true;
+  }
+
+  /** Bytes of the journal are valid for one turn. */
+  forgetRun(): void {
+    this.frames.clear();
+  }
+
+  #load(offset: number): boolean {
+    if (this.#loading) return false;
+    this.#loading = true;
+    this.#forgetBlock();
+    const done = (): void => {
+      this.#loading = false;
+      if (!this.#closed) this.group.wake();
+    };
+    this.#topics.block(this.partition, Math.max(offset, this.partition.start)).then(
+      (block) => {
+        if (this.#closed) block.leave();
+        else this.#block = block;
+        done();
+      },
+      (error: Error) => {
+        const { topic, number } = this.partition;
+        this.#engine.log('error', 'messages of a topic cannot be read; trying again', {
+          ...{ topic: topic.name, partition: number, offset, error: error.message },
+        });
+        this.#engine.clock.after(RETRY_MS, done);
+      },
+    );
+    return false;
+  }
+
+  #forgetBlock(): void {
+    this.frames.clear();
+    this.#block?.leave();
+    this.#block = undefined;
+  }
+
+  // ---- Settling ---------------------------------------------------------------------------------------------------
+
+  /** How often a message came back. */
+  returns(offset: number): number {
+    return this.#entries.get(offset)?.returns ?? 0;
+  }
+
+  /** Messages that are handed out have been settled: they are done, or come back. Written down at once. @param offsets ascending */
+  settle(offsets: readonly number[], comesBack: boolean): void {
+    const ranges: SettledRange[] = [];
+    for (const offset of offsets) {
+      const entry = this.#entries.get(offset);
+      if (entry?.held !== true) continue;
+      this.held--;
+      entry.held = false;
+      if (comesBack) entry.returns++;
+      const isDone = !comesBack || entry.returns >= this.#engine.limits.shareDeliveriesMax;
+      if (isDone) this.#entries.delete(offset);
+      else this.#returned.push(offset);
+      addTo(ranges, offset, isDone ? 0 : entry.returns);
+    }
+    if (ranges.length > 0 && this.#engine.failure === undefined) writeSettled(this.#engine, this.id, ranges);
+  }
+
+  // ---- Replay and checkpoints -------------------------------------------------------------------------------------
+
+  /** A record of settled messages. What was handed out before them and is not mentioned is not done. */
+  replay(ranges: readonly SettledRange[]): void {
+    for (const { first, count, returns } of ranges) {
+      for (; this.next < first + count; this.next++) this.#entries.set(this.next, { returns: 0, held: false });
+      for (let offset = first; offset < first + count; offset++) {
+        const entry = this.#entries.get(offset);
+        if (returns === 0) this.#entries.delete(offset);
+        else if (entry !== undefined) entry.returns = returns;
+      }
+    }
+  }
+
+  /** Replay is over: nothing is handed out. */
+  recovered(): void {
+    for (const offset of this.#entries.keys()) this.#returned.push(offset);
+  }
+
+  moment(): StoredPart {
+    const { id, partition, group, next } = this;
+    const open = Array.from(this.#entries, ([offset, { returns }]) => ({ offset, returns }));
+    return { id, partitionId: partition.id, group: group.name, next, open };
+  }
+
+  load(open: StoredPart['open']): void {
+    for (const { offset, returns } of open) this.#entries.set(offset, { returns, held: false });
+  }
+
+  // ---- The end ----------------------------------------------------------------------------------------------------
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#forgetBlock();
+    this.partition.leave(this);
+  }
+
+  /** The topic was deleted. */
+  end(reason: ErrorCode): void {
+    this.close();
+    this.group.end(reason);
+  }
+}
+
+/** @param returns 0: it is done */
+function addTo(ranges: SettledRange[], offset: number, returns: number): void {
+  const last = ranges.at(-1);
+  if (last !== undefined && last.returns === returns && last.first + last.count === offset) last.count++;
+  else ranges.push({ first: offset, count: 1, returns });
+}

@@ -61,8 +61,12 @@ class Level {
   }
 }
 
+/** Of a queue without consumers. */
+const NO_LEVELS: Level[] = [];
+
 export class Consumers {
-  readonly #levels: Level[] = [];
+  /** The highest priority first. */
+  #levels = NO_LEVELS;
   #count = 0;
 
   get count(): number {
@@ -86,6 +90,7 @@ export class Consumers {
 
   add(subscription: Subscription): void {
     const { priority } = subscription;
+    if (this.#count === 0) this.#levels = [];
     let at = this.#levels.findIndex((level) => level.priority <= priority);
     if (at < 0) at = this.#levels.length;
     if (this.#levels[at]?.priority !== priority) this.#levels.splice(at, 0, new Level(priority));

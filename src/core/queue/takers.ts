@@ -8,17 +8,19 @@ import type { Queue } from './queue.ts';
 import type { QueueRules } from './rules.ts';
 import { SingleActive } from './single-active.ts';
 
+/** Most queues have no more than consumers: what the others need is made when they come. */
 export class Takers {
   consumers = new Consumers();
   /** Those that take on request and have credit now: served before the consumers, and counted nowhere. */
-  readonly #pulls = new Consumers();
+  #pulls: Consumers | undefined;
   /** All that are no consumers. */
   #others: Set<Subscription> | undefined;
-  #draining: Subscription[] = [];
+  /** Those who wait for the end of what there is. */
+  #draining: Set<Subscription> | undefined;
 
   /** Somebody may take messages. */
   get waiting(): boolean {
-    return this.consumers.count > 0 || this.#pulls.count > 0;
+    return this.consumers.count > 0 || (this.#pulls !== undefined && this.#pulls.count > 0);
   }
 
   /** There are subscriptions. */
@@ -27,12 +29,12 @@ export class Takers {
   }
 
   get draining(): boolean {
-    return this.#draining.length > 0;
+    return this.#draining !== undefined && this.#draining.size > 0;
   }
 
   /** The one to serve next, or undefined when none can take. */
   pick(): Subscription | undefined {
-    return this.#pulls.pick() ?? this.consumers.pick();
+    return this.#pulls?.pick() ?? this.consumers.pick();
   }
 
   add(subscription: Subscription): void {
@@ -42,7 +44,7 @@ export class Takers {
 
   /** It is over, or (`holds`) is no consumer any more and keeps its deliveries. Answers whether it was a consumer. */
   remove(subscription: Subscription, holds: boolean): boolean {
-    if (this.draining) this.#draining = this.#draining.filter((other) => other !== subscription);
+    this.#draining?.delete(subscription);
     if (holds) this.#keep(subscription);
     else this.#others?.delete(subscription);
     return this.consumers.remove(subscription);
@@ -79,33 +81,35 @@ export class Takers {
 
   /** It has credit and would take. */
   wants(subscription: Subscription): void {
+    this.#pulls ??= new Consumers();
     this.#pulls.add(subscription);
   }
 
   wantsNoMore(subscription: Subscription): void {
-    this.#pulls.remove(subscription);
+    this.#pulls?.remove(subscription);
   }
 
   /** Messages that may be asked for soon. */
   get demand(): number {
     if (this.consumers.count > 0) return Number.POSITIVE_INFINITY;
     let room = 0;
-    for (const subscription of this.#pulls.all()) room += subscription.room;
+    for (const subscription of this.#pulls?.all() ?? []) room += subscription.room;
     return room;
   }
 
   /** `subscription` wants to know when there is nothing more for it. */
   drain(subscription: Subscription): void {
-    if (!this.#draining.includes(subscription)) this.#draining.push(subscription);
+    this.#draining ??= new Set();
+    this.#draining.add(subscription);
   }
 
   /** Tell those for whom there is nothing more. @param until up to which batch everything was handed out; Infinity: tell it */
   endDrains(until: (subscription: Subscription) => number): void {
-    const draining = this.#draining;
-    this.#draining = [];
+    const draining = this.#draining ?? [];
+    this.#draining = undefined;
     for (const subscription of draining) {
       if (subscription.drainUntil <= until(subscription) || subscription.room === 0) subscription.drained();
-      else this.#draining.push(subscription);
+      else this.drain(subscription);
     }
   }
 }

@@ -36,9 +36,12 @@ export class Fifo<T> {
     return item;
   }
 
-  /** All of them, the oldest first. It must not change meanwhile. */
-  *[Symbol.iterator](): IterableIterator<T> {
-    for (let n = 0; n < this.#size; n++) yield this.#ring[(this.#head + n) & (this.#ring.length - 1)] as T;
+  /** All of them, the oldest first. */
+  toArray(): T[] {
+    const ring = this.#ring;
+    const items = new Array<T>(this.#size);
+    for (let n = 0; n < this.#size; n++) items[n] = ring[(this.#head + n) & (ring.length - 1)] as T;
+    return items;
   }
 
   /** @param slots a power of two, not below the size */

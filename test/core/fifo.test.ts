@@ -14,6 +14,7 @@ t.test('like an array, whatever the order of pushes and shifts', async (t) => {
       model.push(n);
     } else if (fifo.first !== model[0] || fifo.shift() !== model.shift()) t.fail(`seed ${seed}, step ${n}`);
     if (fifo.size !== model.length) t.fail(`seed ${seed}, step ${n}: ${fifo.size}`);
+    if (n % 1000 === 0) t.same(fifo.toArray(), model);
   }
   while (model.length > 0) if (fifo.shift() !== model.shift()) t.fail(`seed ${seed}, at the end`);
   t.same([fifo.size, fifo.first, fifo.shift()], [0, undefined, undefined]);

@@ -290,7 +290,7 @@ export class Halves {
     }
     const finished = this.#finished;
     this.#finished = new Fifo();
-    for (const half of finished) if (half.group.vhost !== vhost) this.#finished.push(half);
+    for (const half of finished.toArray()) if (half.group.vhost !== vhost) this.#finished.push(half);
     this.groups.removeVhost(vhost);
   }
 
@@ -366,8 +366,9 @@ export class Halves {
     return this.#open.values();
   }
 
-  finished(): Iterable<Half> {
-    return this.#finished;
+  /** Those that ended and are remembered, the oldest first. */
+  finished(): Half[] {
+    return this.#finished.toArray();
   }
 
   loadNumber(lastNumber: number): void {

@@ -17,14 +17,14 @@ import {
 /** Half messages as they are when it is made, to be encoded at leisure. */
 export class HalvesMoment {
   readonly #lastNumber: number;
-  readonly #open: readonly HalfState[];
+  readonly #open: HalfState[] = [];
   readonly #finished: readonly Half[];
   readonly #callbacks: readonly (readonly [vhostId: number, group: string, address: string])[];
 
   constructor(halves: Halves) {
     this.#lastNumber = halves.lastNumber;
-    this.#open = Array.from(halves.open(), (half) => half.state);
-    this.#finished = [...halves.finished()];
+    for (const half of halves.open()) this.#open.push(half.state);
+    this.#finished = halves.finished();
     this.#callbacks = Array.from(halves.groups.withCallback(), ({ vhost, name, callback }) => [
       vhost.id,
       name,

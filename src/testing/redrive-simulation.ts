@@ -157,6 +157,7 @@ export class RedriveSimulation {
       'delayed-retry-type': prng.pick(['all', 'failed', 'returned']),
       'delayed-retry-min': prng.between(1, 100),
       'single-active-consumer': prng.chance(0.5),
+      'group-buckets': prng.pick([0, 4, 64]),
     };
     return { ...Object.fromEntries(Object.entries(all).filter(() => prng.chance(0.3))), ...KEEP_ALL };
   }
@@ -193,9 +194,14 @@ export class RedriveSimulation {
       message.flags = FLAG_DURABLE;
       message.priority = prng.below(6);
       if (prng.chance(0.1)) message.deliverAtMs = this.#clock.now() + prng.between(1, 300);
-      message.bytes = Buffer.alloc(prng.chance(0.1) ? prng.between(1000, 6000) : prng.between(4, 200));
+      message.bytes = Buffer.alloc(prng.chance(0.1) ? prng.between(1000, 6000) : prng.between(5, 200));
       message.bytes.writeUInt32LE(number);
-      message.bodyEnd = message.bytes.length;
+      message.bodyEnd = message.bytes.length - 1;
+      if (prng.chance(0.5)) {
+        message.bytes[message.bodyEnd] = 0x61 + prng.below(20);
+        message.groupStart = message.bodyEnd;
+        message.groupEnd = message.bytes.length;
+      }
       this.#producer.publish(address, message, CONFIRM);
     }
   }

@@ -110,7 +110,7 @@ export const POLICY = {
   },
 } as const;
 
-const CHANGES_SUMS = { over_length: count, expired: count, abandoned: count, exact: flag } as const;
+const CHANGES_SUMS = { over_length: count, over_ring: count, expired: count, abandoned: count, exact: flag } as const;
 
 /** What a dry run answers. */
 export const PREVIEW = {

@@ -30,7 +30,7 @@ export interface RuleChange {
 
 /** A message that would be given up, and why. */
 export interface PreviewedMessage {
-  reason: 'maxlen' | 'expired';
+  reason: 'maxlen' | 'ring' | 'expired';
   exchange: string;
   key: string;
   /** If it has one that is text. */
@@ -53,6 +53,8 @@ export interface QueuePreview {
   /** Of these would be given up because the queue is too long, and because they have expired. */
   overLength: number;
   expired: number;
+  /** Of these would be deleted because the ring is too small: they are not given up. */
+  overRing: number;
   /** The first of them, `previewMessagesMax` for each reason: what would go first. Only for the first hundred queues. */
   messages: PreviewedMessage[];
   /** False: there may be more expired ones; not all of them were looked at (`previewBodiesMax`). */
@@ -69,6 +71,7 @@ export interface RulesPreview {
   /** Queues for which something would change, and sums over them. */
   queues: number;
   overLength: number;
+  overRing: number;
   expired: number;
   abandoned: number;
   exact: boolean;

@@ -19,6 +19,13 @@ const STRIDE = 1024;
 /** Queues whose messages are shown. */
 const SHOWN_QUEUES_MAX = 100;
 
+/** What would go because there is too much of it. */
+interface Trimmed {
+  readonly dropped: Map<Lane, number>;
+  overLength: number;
+  overRing: number;
+}
+
 export class Preview {
   readonly #engine: Engine;
   readonly #slices: Slices;
@@ -36,7 +43,10 @@ export class Preview {
 
   /** @param effectiveOf what would be in force for a queue */
   async of(queues: Iterable<Queue>, effectiveOf: (queue: Queue) => Effective): Promise<RulesPreview> {
-    const preview: RulesPreview = { queues: 0, overLength: 0, expired: 0, abandoned: 0, exact: true, items: [] };
+    const preview: RulesPreview = {
+      ...{ queues: 0, overLength: 0, overRing: 0, expired: 0, abandoned: 0, exact: true },
+      items: [],
+    };
     for (const queue of queues) {
       if (this.#slices.over) await this.#slices.next();
       if (queue.deleted) continue;
@@ -47,6 +57,7 @@ export class Preview {
       const item = await this.#queue(queue, effective, changes);
       preview.queues++;
       preview.overLength += item.overLength;
+      preview.overRing += item.overRing;
       preview.expired += item.expired;
       preview.abandoned += item.abandoned;
       preview.exact &&= item.exact;
@@ -59,22 +70,20 @@ export class Preview {
     const { rules, policy, operatorPolicy, problems } = effective;
     const { ready } = queue;
     const messages: PreviewedMessage[] = [];
-    const dropped = await this.#overLength(queue, effective, messages);
-    const overLength = [...dropped.values()].reduce((sum, count) => sum + count, 0);
+    const { dropped, overLength, overRing } = await this.#trimmed(queue, effective, messages);
     const { expired, exact } = await this.#expired(queue, effective, dropped, messages);
     const abandoned = rules.deadLetter === undefined ? queue.givenUp : 0;
     const deadLetterExchange = rules.deadLetter?.exchange;
     return {
-      ...{ queue: queue.name, changes, policy, operatorPolicy, ready, overLength, expired, messages, exact, abandoned },
-      ...{ deadLetterExchange, problems },
+      ...{ queue: queue.name, changes, policy, operatorPolicy, ready, overLength, overRing, expired, messages },
+      ...{ exact, abandoned, deadLetterExchange, problems },
     };
   }
 
-  /** How many messages of each lane the maximum length would make go, as `Bound.trim` chooses them. */
-  async #overLength(queue: Queue, { rules }: Effective, messages: PreviewedMessage[]): Promise<Map<Lane, number>> {
-    const dropped = new Map<Lane, number>();
-    const { overflow, maxLength, maxLengthBytes } = rules;
-    if (overflow !== 'drop-head') return dropped;
+  /** How many messages of each lane the maximum length and the ring size would make go, as `Bound.trim` chooses them. */
+  async #trimmed(queue: Queue, { rules }: Effective, messages: PreviewedMessage[]): Promise<Trimmed> {
+    const trimmed: Trimmed = { dropped: new Map(), overLength: 0, overRing: 0 };
+    const { overflow, maxLength, maxLengthBytes, ringSize } = rules;
     const hasBytes = maxLengthBytes !== Number.POSITIVE_INFINITY;
     const first: number[] = [];
     let count = queue.ready;
@@ -82,18 +91,23 @@ export class Preview {
     for (const lane of [...queue.lanes.all].reverse()) {
       let looked = 0;
       for (const position of lane.ready()) {
-        if (count <= maxLength && bytes <= maxLengthBytes) break;
+        const overflows = overflow === 'drop-head' && (count > maxLength || bytes > maxLengthBytes);
+        if (!overflows && count <= ringSize) break;
         count--;
         if (hasBytes) bytes -= lane.lengthOf(position);
-        dropped.set(lane, ++looked);
+        if (overflows) trimmed.overLength++;
+        else trimmed.overRing++;
+        trimmed.dropped.set(lane, ++looked);
         if (first.length < this.#shownMax) first.push(lane.offset + position);
         if (looked % STRIDE === 0 && this.#slices.over) await this.#slices.next();
       }
     }
     const window = await BodyWindow.read(queue, first.values());
     this.#bodiesLeft -= window.positions.length;
-    for (let n = 0; n < window.positions.length; n++) messages.push(this.#show(window, n, 'maxlen'));
-    return dropped;
+    for (let n = 0; n < window.positions.length; n++) {
+      messages.push(this.#show(window, n, n < trimmed.overLength ? 'maxlen' : 'ring'));
+    }
+    return trimmed;
   }
 
   /** How many of the others would have expired, as `Expiry.run` finds them. */

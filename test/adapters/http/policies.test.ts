@@ -16,7 +16,7 @@ t.test('policies: dry run, set, list, show, remove', async (t) => {
   for (let n = 0; n < 5; n++) await ask('POST', '/v1/queues/logs.web/messages', { raw: 'x' });
   const body = { pattern: '^logs\\.', definition: { 'max-length': 2 } };
   const dry = await ask('PUT', '/v1/policies/short?dry_run=true', { body });
-  const sums = { over_length: 3, expired: 0, abandoned: 0, exact: true };
+  const sums = { over_length: 3, over_ring: 0, expired: 0, abandoned: 0, exact: true };
   const changes = [{ rule: 'max-length', before: null, after: 2 }];
   t.match(dry.json, {
     queues: 1,

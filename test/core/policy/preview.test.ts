@@ -39,6 +39,8 @@ function randomRules(prng: Prng): { [name: string]: HubValue } {
     'dead-letter-exchange': prng.pick(['', 'amq.fanout']),
     overflow: prng.pick(['drop-head', 'drop-head', 'reject-publish']),
     'max-priority': prng.below(4),
+    'ring-size': prng.between(1, 40),
+    'group-buckets': 16,
   };
   return Object.fromEntries(Object.entries(all).filter(() => prng.chance(0.4)));
 }
@@ -67,9 +69,10 @@ t.test('a dry run says what then happens', async (t) => {
       for (let turns = 0; turns < 20; turns++) await fixture.clock.advance(0);
       const after = admin.queue('/', 'q');
       assert(before !== undefined && after !== undefined);
-      assert.equal(before.ready - after.ready, preview.overLength + preview.expired);
+      const { overLength, overRing, expired } = preview;
+      assert.equal(before.ready - after.ready, overLength + overRing + expired);
       const item = preview.items[0];
-      const shown = Math.min(preview.overLength, 10) + Math.min(preview.expired, 10);
+      const shown = Math.min(overLength + overRing, 10) + Math.min(expired, 10);
       assert.equal(item?.messages.length ?? 0, shown);
       const changed = JSON.stringify(before.rules) !== JSON.stringify(after.rules);
       if (item === undefined) {
@@ -78,7 +81,7 @@ t.test('a dry run says what then happens', async (t) => {
       }
       const given = item.deadLetterExchange === undefined ? 'dropped' : 'deadLettered';
       const total = after[given] + (given === 'deadLettered' ? after.dropped - before.dropped : 0);
-      assert.equal(total - before[given], preview.overLength + preview.expired);
+      assert.equal(total - before[given], overLength + overRing + expired);
       for (const { rule, after: value } of item.changes) assert.deepEqual(after.rules[rule], value);
     } catch (error) {
       t.fail(`${what}: ${(error as Error).message}`);

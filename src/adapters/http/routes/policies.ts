@@ -97,10 +97,11 @@ function policyJson(policy: PolicyInfo): object {
   return { ...policy, applies_to: 'queues', definition: namedToJson(Object.entries(policy.definition)) };
 }
 
-function previewJson({ overLength, items, ...sums }: RulesPreview): object {
+function previewJson({ overLength, overRing, items, ...sums }: RulesPreview): object {
   return {
     ...sums,
     over_length: overLength,
+    over_ring: overRing,
     items: items.map(({ changes, messages, ...item }) => ({
       ...item,
       messages: messages.map(({ messageId, receivedAtMs, ...message }) => ({
@@ -109,6 +110,7 @@ function previewJson({ overLength, items, ...sums }: RulesPreview): object {
         received_at_ms: receivedAtMs,
       })),
       over_length: item.overLength,
+      over_ring: item.overRing,
       operator_policy: item.operatorPolicy,
       dead_letter_exchange: item.deadLetterExchange,
       changes: changes.map(({ rule, before, after }) => ({

@@ -12,8 +12,7 @@ import { DUE_MASK, delayedLevel, SLOT_MS } from './info.ts';
 import { NearHeap } from './near-heap.ts';
 import { type After, DueSearch } from './search.ts';
 
-/** A search finds so many; in a slot of many entries this share of them. */
-const NEAR_MIN = 1024;
+/** A search finds this share of all, or `delayedNearMin`. */
 const NEAR_SHARE = 16;
 
 export class DelaySlot extends EntryLog {
@@ -92,7 +91,7 @@ export class DelaySlot extends EntryLog {
   }
 
   get #wanted(): number {
-    return Math.max(NEAR_MIN, Math.ceil(this.ring.count / NEAR_SHARE));
+    return Math.max(this.queue.engine.limits.delayedNearMin, Math.ceil(this.ring.count / NEAR_SHARE));
   }
 
   /** Go on searching, through about `entries` entries. */

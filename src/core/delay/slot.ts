@@ -13,7 +13,7 @@ import { NearHeap } from './near-heap.ts';
 import { type After, DueSearch } from './search.ts';
 
 /** A search finds this share of all, or `delayedNearMin`. */
-const NEAR_SHARE = 16;
+const NEAR_SHARE = 8;
 
 export class DelaySlot extends EntryLog {
   readonly #delays: Delays;

@@ -13,6 +13,11 @@ import type { Queue } from './queue.ts';
 const place: BodyRef = { segment: 0, offset: 0, length: 0 };
 
 const WINDOW_ENTRIES_MAX = 4096;
+/** Bodies that do not lie in this order get larger windows: a place in the journal that is read once may hold several. */
+const SCATTERED_WINDOWS = 8;
+/** Seen from so many. */
+const SCATTER_LOOK_ENTRIES = 16;
+const SCATTERED_ENTRIES_MAX = 131_072;
 /** All windows of the broker together may take so many times what one queue may; then queues get small ones. */
 const GENEROUS_QUEUES = 16;
 const SMALL_WINDOW_BYTES = 64 * 1024;
@@ -155,8 +160,10 @@ export class ReadAhead {
     const generation = this.#generation;
     this.#loading = true;
     engine.readAheadBytes += length;
+    const order = inOrder(refs) ? undefined : sortedPlaces(refs);
     engine.journal
-      .load(refs, (index, source, start) => {
+      .load(order === undefined ? refs : Array.from(order, (index) => refs[index] as BodyRef), (at, source, start) => {
+        const index = order === undefined ? at : (order[at] as number);
         source.copy(bytes, offsets[index] as number, start, start + (refs[index] as BodyRef).length);
       })
       .then(
@@ -195,25 +202,61 @@ export class ReadAhead {
     const { ring, offset: laneOffset } = this.#queue.laneAt(from);
     const { bodies, limits } = engine;
     const generous = engine.readAheadBytes < limits.readAheadBytesMax * GENEROUS_QUEUES;
-    const bytesMax = generous
-      ? limits.readAheadBytesMax / 2
-      : Math.min(SMALL_WINDOW_BYTES, limits.readAheadBytesMax / 2);
-    const entriesMax = Math.min(WINDOW_ENTRIES_MAX, this.#queue.demand);
+    let bytesMax = generous ? limits.readAheadBytesMax / 2 : Math.min(SMALL_WINDOW_BYTES, limits.readAheadBytesMax / 2);
+    let entriesMax = Math.min(WINDOW_ENTRIES_MAX, this.#queue.demand);
+    let isScattered = false;
     let bytes = 0;
     for (let at = ring.next(from - laneOffset); at >= 0 && refs.length < entriesMax; at = ring.next(at + 1)) {
       const row = ring.body(at);
       const table = bodies.table(ring.info(at));
       const segment = table.segment(row);
       const offset = table.offset(row);
-      if (bodies.locate(segment, offset)) break;
+      if (bodies.locate(segment, offset)) {
+        if (isScattered) continue;
+        break;
+      }
       const length = table.length(row);
       if (refs.length > 0 && bytes + length > bytesMax) break;
       positions.push(laneOffset + at);
       refs.push({ segment, offset, length });
       bytes += length;
+      if (refs.length !== SCATTER_LOOK_ENTRIES || !generous || inOrder(refs)) continue;
+      isScattered = true;
+      bytesMax *= SCATTERED_WINDOWS;
+      entriesMax = Math.min(SCATTERED_ENTRIES_MAX, this.#queue.demand);
     }
     return bytes;
   }
+}
+
+/** Messages that had a delay are handed out in another order than they came in. */
+function inOrder(refs: readonly BodyRef[]): boolean {
+  for (let n = 1; n < refs.length; n++) if (precedes(refs[n] as BodyRef, refs[n - 1] as BodyRef)) return false;
+  return true;
+}
+
+function precedes(a: BodyRef, b: BodyRef): boolean {
+  return a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
+}
+
+/** What lies nearer together is read together anyway. */
+const PLACE_BYTES = 4096;
+
+/** Indices of refs in the order of their places, roughly. */
+function sortedPlaces(refs: readonly BodyRef[]): Float64Array {
+  // Numbers sort much faster than anything that needs a comparison: place and index in one.
+  const count = 2 ** Math.ceil(Math.log2(refs.length));
+  const keys = new Float64Array(refs.length);
+  let first = Number.POSITIVE_INFINITY;
+  for (const { segment } of refs) first = Math.min(first, segment);
+  for (let n = 0; n < refs.length; n++) {
+    const { segment, offset } = refs[n] as BodyRef;
+    const place = (segment - first) * (2 ** 32 / PLACE_BYTES) + Math.floor(offset / PLACE_BYTES);
+    keys[n] = place * count + n;
+  }
+  keys.sort();
+  for (let n = 0; n < keys.length; n++) keys[n] = (keys[n] as number) % count;
+  return keys;
 }
 
 /** One window is delivered while the other one is read. */

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
 import { deadLetters } from './demo/dead-letters.ts';
 import { dedup } from './demo/dedup.ts';
+import { delay } from './demo/delay.ts';
 import { fairShare } from './demo/fair-share.ts';
 import { filters } from './demo/filters.ts';
 import { type Feature, Gateway } from './demo/gateway.ts';
@@ -26,6 +27,7 @@ const FEATURES: readonly Feature[] = [
   tour,
   deadLetters,
   dedup,
+  delay,
   fairShare,
   filters,
   halfMessages,

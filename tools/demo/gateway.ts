@@ -79,6 +79,10 @@ export class Gateway {
     return this.#ask('GET', path);
   }
 
+  delete(path: string): Promise<{ [name: string]: unknown }> {
+    return this.#ask('DELETE', path);
+  }
+
   async #ask(method: string, path: string, body?: string | object): Promise<{ [name: string]: unknown }> {
     const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`, { method, ...requestOf(body) });
     const text = await response.text();

@@ -3,7 +3,7 @@ import t from 'tap';
 import { combinedScript } from '../../src/testing/combined/commands.ts';
 import { CombinedSimulation } from '../../src/testing/combined/simulation.ts';
 
-const SEEDS = 80;
+const SEEDS = 50;
 const COMMANDS = 120;
 
 t.test('random queues, rules, traffic and crashes: every delivery is one that the order rule allows', async (t) => {

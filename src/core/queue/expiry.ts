@@ -55,7 +55,7 @@ export class Expiry {
       }
     }
     if (nextMs !== Number.POSITIVE_INFINITY) queue.engine.deadlines.arm(queue, nextMs);
-    if (queue.consumers.count === 0) queue.readAhead.drop();
+    if (!queue.takers.waiting) queue.readAhead.drop();
     return false;
   }
 

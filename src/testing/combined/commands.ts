@@ -14,7 +14,7 @@ export type CombinedCommand =
   | { do: 'resume'; n: number }
   | { do: 'settle'; n: number; from: number; count: number; op: SettleOp }
   | { do: 'cancel'; n: number }
-  | { do: 'leave'; n: number }
+  | { do: 'leave'; n: number; lost: boolean }
   | { do: 'purge'; n: number }
   | { do: 'checkpoint' }
   | { do: 'wait'; ms: number }
@@ -27,6 +27,9 @@ export interface MessageFacts {
   readonly priorities: readonly number[];
   /** Time to live of their own; undefined = none. */
   readonly ttlMs?: number;
+  readonly delayMs?: number;
+  /** They are in this many groups, one after the other; 0 = in none. */
+  readonly groups: number;
 }
 
 export interface ConsumerFacts {
@@ -36,6 +39,8 @@ export interface ConsumerFacts {
   readonly priority: number;
   readonly settled: boolean;
   readonly pull: boolean;
+  /** It has a filter, for messages of this colour. */
+  readonly color?: number;
 }
 
 type Weights = { readonly [K in CombinedCommand['do']]: number };
@@ -90,6 +95,8 @@ function command(prng: Prng, kind: CombinedCommand['do']): CombinedCommand {
       return { do: kind, ms: prng.chance(0.3) ? prng.between(1, 30) : prng.float() * 2 };
     case 'restart':
       return { do: kind, how: prng.pick(['clean', 'kill', 'crash'] as const) };
+    case 'leave':
+      return { do: kind, n, lost: prng.chance(0.4) };
     case 'quiet':
     case 'checkpoint':
       return { do: kind };
@@ -104,7 +111,15 @@ function publish(prng: Prng, n: number): CombinedCommand {
   const levels = prng.chance(0.5) ? [0] : [0, 1, 2, 5, 9, 255];
   const priorities = Array.from({ length: Math.min(count, 8) }, () => prng.pick(levels));
   const ttl = prng.chance(0.15) ? { ttlMs: prng.chance(0.15) ? 0 : prng.between(1, 150) } : {};
-  return { do: 'publish', n, count, bytes, message: { persistent: prng.chance(0.8), priorities, ...ttl } };
+  const delay = prng.chance(0.15) ? { delayMs: prng.between(1, 150) } : {};
+  const groups = prng.chance(0.15) ? prng.between(1, 5) : 0;
+  return {
+    do: 'publish',
+    n,
+    count,
+    bytes,
+    message: { persistent: prng.chance(0.8), priorities, groups, ...ttl, ...delay },
+  };
 }
 
 function consumer(prng: Prng): ConsumerFacts {
@@ -114,5 +129,6 @@ function consumer(prng: Prng): ConsumerFacts {
     priority: prng.chance(0.7) ? 0 : prng.between(-2, 5),
     settled: prng.chance(0.08),
     pull: prng.chance(0.15),
+    ...(prng.chance(0.1) ? { color: prng.below(3) } : {}),
   };
 }

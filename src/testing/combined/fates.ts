@@ -11,6 +11,7 @@ import {
   NOWHERE,
   type Place,
   type Reason,
+  type Span,
   type Whereabouts,
   withDeath,
 } from './place.ts';
@@ -50,7 +51,42 @@ export class Fates {
   #age(lineage: Lineage, place: Whereabouts, now: number): void {
     if (place === NOWHERE || place.state === 'out') return;
     if (place.state === 'limbo') this.#onward(lineage, place, now);
+    else if (place.state === 'deferred') this.#retry(lineage, place, now);
+    else if (place.state === 'delayed') this.#due(lineage, place, now);
     else if (place.entry.expiresFromMs <= now) this.mayDie(place, 'expired');
+  }
+
+  /** What came back is ready again when its time has come. */
+  #retry(lineage: Lineage, place: Place, now: number): void {
+    const [fromMs, toMs] = place.dueMs as Span;
+    if (now < fromMs) return;
+    const { entry, returns, failures } = place;
+    if (this.#knowledge.widen(lineage, [{ entry, returns, failures, state: 'ready', fromMs, toMs: now }])) {
+      this.crowd(entry.queue);
+    }
+    if (now - toMs >= QUIET_MS) this.#knowledge.narrow(lineage, (other) => other !== place);
+  }
+
+  /** A delayed message comes in when its time has come, as the last one. */
+  #due(lineage: Lineage, place: Place, now: number): void {
+    const { entry } = place;
+    const [dueMs] = place.dueMs as Span;
+    if (now < dueMs || entry.isVisible === 'no') return;
+    // What became durable too late comes when it is, and what a restart found is not told apart.
+    const isPunctual = lineage.confirmedMs <= dueMs || !entry.queue.logged;
+    const due = isPunctual ? { ms: dueMs, tick: entry.fromTick } : undefined;
+    const arrival = {
+      fromTick: this.#passedTick,
+      toTick: Number.POSITIVE_INFINITY,
+      fromMs: dueMs,
+      toMs: Number.POSITIVE_INFINITY,
+    };
+    const arrived = new Entry({ ...entry, ...arrival, isVisible: 'perhaps', due });
+    const ready: Place = { ...place, entry: arrived, state: 'ready', fromMs: dueMs, toMs: dueMs };
+    const places = entry.queue.handsOn ? [ready, ...this.#afterlife(ready, 'maxlen', undefined)] : [ready];
+    if (this.#knowledge.widen(lineage, places)) this.crowd(entry.queue);
+    const sinceMs = Math.max(dueMs, place.fromMs, this.#knowledge.world.busyMs());
+    if (now - sinceMs >= QUIET_MS) this.#knowledge.narrow(lineage, (other) => other !== place);
   }
 
   /** What was given up goes on: to wherever its rule leads now. */
@@ -67,10 +103,10 @@ export class Fates {
 
   /** The broker ends in order: it may still hand on what it has given up. */
   end(): void {
-    const now = this.#knowledge.world.now();
     for (const lineage of this.#knowledge.lineages.values()) {
       for (const place of lineage.places) {
-        if (place !== NOWHERE && place.state === 'limbo') this.#onward(lineage, place, now);
+        if (place === NOWHERE || place.state !== 'limbo') continue;
+        if (this.#knowledge.widen(lineage, this.#heirs(place, undefined))) this.#crowd(lineage);
       }
     }
   }
@@ -120,13 +156,14 @@ export class Fates {
       toMs: Number.POSITIVE_INFINITY,
       isVisible: 'perhaps',
       isLate: rule.keeps,
+      due: undefined,
       ownExpiryMs: Number.POSITIVE_INFINITY,
       key: name,
       deaths,
       parent: entry,
       gaveUpTick,
     });
-    const place: Place = { entry: heir, state: 'ready', returns: [0, 0], fromMs, toMs: fromMs };
+    const place: Place = { entry: heir, state: 'ready', returns: [0, 0], failures: [0, 0], fromMs, toMs: fromMs };
     if (!target.refuses || target.rules.maxLength === Number.POSITIVE_INFINITY) return [place];
     // It may be full.
     if (target.handsOn) return [place, ...this.#afterlife(place, 'maxlen', undefined)];

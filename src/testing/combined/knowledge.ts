@@ -27,6 +27,11 @@ export class Knowledge {
     this.world = world;
   }
 
+  /** Something is known that is no change of places. */
+  learn(): void {
+    this.#changes++;
+  }
+
   /** A point in the order of all that happens. */
   tick(): number {
     return ++this.#tick;
@@ -102,13 +107,13 @@ export class Knowledge {
   // ---- Counts -----------------------------------------------------------------------------------------------------
 
   /** Between how many messages are in a queue in a state. */
-  bounds(queue: ModelQueue, state: PlaceState): Span {
+  bounds(queue: ModelQueue, ...states: readonly PlaceState[]): Span {
     let least = 0;
     let most = 0;
-    for (const lineage of queue.lineages) {
-      if (lineage.placesIn(queue, state).length === 0) continue;
-      most++;
-      if (lineage.isSurely(queue, state)) least++;
+    for (const { places } of queue.lineages) {
+      const isThere = (place: Whereabouts): boolean => states.some((state) => isAt(place, queue, state));
+      if (places.some(isThere)) most++;
+      if (places.every(isThere)) least++;
     }
     return [least, most];
   }
@@ -153,7 +158,7 @@ export class Knowledge {
     if (place === NOWHERE || !place.entry.queue.logged || !lineage.persistent) return NOWHERE;
     const { entry } = place;
     entry.isVisible = 'yes';
-    const state = place.state === 'limbo' ? 'limbo' : 'ready';
+    const state = place.state === 'out' ? 'ready' : place.state;
     // Whoever had it may have given it back as the broker ended.
     const returns: Span = [place.returns[0], place.returns[1] + 1];
     return { ...place, state, returns, toMs: this.world.now() };
@@ -177,8 +182,10 @@ function merged(places: readonly Whereabouts[]): Whereabouts[] {
     const at = different.findIndex((other) => samePlace(other, place));
     const known = different[at];
     if (known === undefined) different.push(place);
-    else if (known !== NOWHERE && place !== NOWHERE)
-      different[at] = { ...known, returns: span(known.returns, place.returns) };
+    else if (known !== NOWHERE && place !== NOWHERE) {
+      const failures = span(known.failures, place.failures);
+      different[at] = { ...known, returns: span(known.returns, place.returns), failures };
+    }
   }
   return different;
 }

@@ -12,6 +12,8 @@ export class ModelQueue {
   /** Messages that are or may be in it. */
   readonly lineages = new Set<Lineage>();
   consumers: ModelConsumer[] = [];
+  /** It has had messages in groups, or consumers with filters: not everybody may have everything. */
+  isSelective = false;
 
   constructor(name: string, logged: boolean, args: Arguments) {
     this.name = name;
@@ -36,6 +38,8 @@ export interface ModelConsumer {
   readonly subscription: Subscription;
   readonly priority: number;
   readonly pull: boolean;
+  /** It takes messages of this colour only. */
+  readonly color: number | undefined;
   /** Its deliveries are complete as they are handed out. */
   readonly settled: boolean;
   credit: number;
@@ -44,6 +48,11 @@ export interface ModelConsumer {
   isOver: boolean;
   /** By number of delivery. */
   readonly out: Map<number, Lineage>;
+}
+
+/** Whether its filter lets a message pass. */
+export function matches({ color }: ModelConsumer, lineage: Lineage): boolean {
+  return color === undefined || color === lineage.color;
 }
 
 /** Whether it would take a message now, for certain. */

@@ -7,9 +7,10 @@ import { strict as assert } from 'node:assert';
 import type { RestartKind } from '../script.ts';
 import { Fates } from './fates.ts';
 import { isAt, Knowledge, type World } from './knowledge.ts';
-import { type ModelConsumer, type ModelQueue, surelyTakes } from './model-queue.ts';
+import { type ModelConsumer, type ModelQueue, matches, surelyTakes } from './model-queue.ts';
 import { goesBefore } from './order.ts';
 import { Entry, Lineage, NOWHERE, type Place, type Span, type Whereabouts } from './place.ts';
+import type { ModelRules } from './rules.ts';
 
 export interface Published {
   readonly id: number;
@@ -17,12 +18,25 @@ export interface Published {
   readonly priority: number;
   /** Infinity = none of its own. */
   readonly ttlMs: number;
+  /** 0 = none. */
+  readonly delayMs: number;
+  readonly color: number;
+  readonly group: number;
+}
+
+/** What a consumer sees of a delivery. */
+export interface Delivery {
+  readonly id: number;
+  readonly history: string;
+  readonly returns: number;
+  readonly failures: number;
 }
 
 export class Model {
   readonly knowledge: Knowledge;
   readonly #world: World;
   readonly #fates: Fates;
+  #observedMs = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -32,6 +46,7 @@ export class Model {
 
   /** Time has passed, or the counts are to be looked at. */
   observe(): void {
+    this.#observedMs = this.#world.now();
     this.#fates.pass();
     this.knowledge.compare();
   }
@@ -39,14 +54,15 @@ export class Model {
   // ---- Publishing -------------------------------------------------------------------------------------------------
 
   /** A message is about to be published to a queue. Answers whether its publisher must get a refusal. */
-  publish(queue: ModelQueue, { id, persistent, priority, ttlMs }: Published): boolean {
+  publish(queue: ModelQueue, published: Published): boolean {
     this.#fates.pass();
     const { knowledge } = this;
     const now = this.#world.now();
-    const ready = this.#world.ready(queue.name);
-    const lineage = new Lineage(id, persistent, priority);
-    knowledge.lineages.set(id, lineage);
-    const refused = queue.refuses && ready >= queue.rules.maxLength;
+    const before = this.#world.ready(queue.name);
+    const { persistent, priority, ttlMs, delayMs } = published;
+    const lineage = new Lineage(published);
+    knowledge.lineages.set(lineage.id, lineage);
+    const refused = delayMs === 0 && queue.refuses && before >= queue.rules.maxLength;
     if (refused && !queue.handsOn) {
       knowledge.put(lineage, [NOWHERE]);
       return true;
@@ -64,17 +80,21 @@ export class Model {
       // What is not logged waits for what is before it.
       isVisible: waits ? 'no' : queue.logged ? 'perhaps' : 'yes',
       isLate: false,
-      ownExpiryMs: now + ttlMs,
+      due: undefined,
+      // "Time to live, its own and the queue's: counts from when it is due."
+      ownExpiryMs: now + delayMs + ttlMs,
       key: queue.name,
       deaths: [],
       parent: undefined,
       gaveUpTick: undefined,
     });
-    const place: Place = { entry, state: 'ready', returns: [0, 0], fromMs: now, toMs: now };
+    const unused: Pick<Place, 'returns' | 'failures'> = { returns: [0, 0], failures: [0, 0] };
+    const ready: Place = { entry, state: 'ready', ...unused, fromMs: now, toMs: now };
+    const place: Place = delayMs === 0 ? ready : { ...ready, state: 'delayed', dueMs: [now + delayMs, now + delayMs] };
     knowledge.put(lineage, [place]);
     if (waits) lineage.past = [{ place: NOWHERE, untilMs: Number.POSITIVE_INFINITY, serial: 0 }];
     if (refused) this.#fates.die(place, 'maxlen');
-    else this.#fates.dropHead(queue, ready + 1);
+    else if (delayMs === 0) this.#fates.dropHead(queue, before + 1);
     return refused;
   }
 
@@ -82,6 +102,8 @@ export class Model {
   confirmed(id: number): void {
     const lineage = this.knowledge.lineages.get(id);
     if (lineage === undefined) return;
+    lineage.confirmedMs = this.#world.now();
+    this.knowledge.learn();
     const entries = [...lineage.places, ...lineage.past.map(({ place }) => place)];
     for (const place of entries) if (place !== NOWHERE && place.entry.isVisible === 'no') place.entry.isVisible = 'yes';
     lineage.past = lineage.past.filter(({ place }) => place !== NOWHERE);
@@ -96,7 +118,7 @@ export class Model {
   // ---- Deliveries -------------------------------------------------------------------------------------------------
 
   /** A message is handed out: may it be? */
-  delivered(consumer: ModelConsumer, id: number, history: string, returns: number): Lineage {
+  delivered(consumer: ModelConsumer, { id, history, returns, failures }: Delivery): Lineage {
     this.#fates.pass();
     const { queue } = consumer;
     const lineage = this.#lineage(id);
@@ -106,27 +128,36 @@ export class Model {
     const { entry } = place;
     const now = this.#world.now();
     assert(entry.isVisible !== 'no', `${what}: it is not durable yet`);
-    const [least, most] = place.returns;
-    assert(least <= returns && returns <= most, `${what}: it came back ${least} to ${most} times, not ${returns}`);
+    assert(isWithin(returns, place.returns), `${what}: it came back ${place.returns} times, not ${returns}`);
+    assert(isWithin(failures, place.failures), `${what}: it failed ${place.failures} times, not ${failures}`);
     // "A time to live of 0 means: to a consumer that is ready, or not at all."
     const atOnce = returns === 0 && entry.expiresFromMs <= entry.fromMs;
     assert(atOnce || now < entry.expiresToMs, `${what}: it expired ${now - entry.expiresToMs} ms ago`);
-    const before = this.#surelyBefore(entry);
+    const before = this.#surelyBefore(entry, consumer);
     assert(before === undefined, `${what}: ${before?.id} goes before it`);
-    this.#checkTurn(consumer, what);
+    assert(matches(consumer, lineage), `${what}: the filter of the consumer does not let it pass`);
+    this.#checkTurn(consumer, lineage, what);
+    this.#checkHeld(consumer, lineage, what);
     entry.toTick = Math.min(entry.toTick, this.knowledge.tick());
     entry.toMs = Math.min(entry.toMs, now);
     entry.isVisible = 'yes';
-    const out: Place = { ...place, state: 'out', returns: [returns, returns], fromMs: now, toMs: now };
+    const counts: Pick<Place, 'returns' | 'failures'> = { returns: [returns, returns], failures: [failures, failures] };
+    const out: Place = { ...place, state: 'out', ...counts, fromMs: now, toMs: now };
     this.knowledge.put(lineage, consumer.settled ? [NOWHERE] : [out]);
     consumer.credit--;
     return lineage;
   }
 
   /** A message that certainly can be delivered, and certainly goes before an entry. */
-  #surelyBefore(entry: Entry): Lineage | undefined {
+  #surelyBefore(entry: Entry, consumer: ModelConsumer): Lineage | undefined {
     for (const other of entry.queue.lineages) {
-      if (other !== entry.lineage && this.#isDeliverable(other, entry.queue, (one) => goesBefore(one, entry)))
+      // Another group may be somebody else's.
+      const mayHave = matches(consumer, other) && (other.group === 0 || other.group === entry.lineage.group);
+      if (
+        other !== entry.lineage &&
+        mayHave &&
+        this.#isDeliverable(other, entry.queue, (one) => goesBefore(one, entry))
+      )
         return other;
     }
     return undefined;
@@ -142,11 +173,29 @@ export class Model {
   }
 
   /** "Among consumers: highest priority with credit first"; those that take on request go before all others. */
-  #checkTurn(consumer: ModelConsumer, what: string): void {
+  #checkTurn(consumer: ModelConsumer, lineage: Lineage, what: string): void {
+    // Where not everybody may have everything, one that waits for the disk is passed over.
+    if (consumer.queue.isSelective || consumer.pull) return;
     for (const other of consumer.queue.consumers) {
-      if (other === consumer || consumer.pull || !surelyTakes(other)) continue;
+      if (other === consumer || !surelyTakes(other) || !matches(other, lineage)) continue;
       assert(!other.pull, `${what}: somebody asked for a message, and a consumer gets it`);
       assert(other.priority <= consumer.priority, `${what}: a consumer of a higher priority has credit`);
+    }
+  }
+
+  /** Nobody else works on a message of its group, or of a queue that serves one consumer at a time. */
+  #checkHeld(consumer: ModelConsumer, lineage: Lineage, what: string): void {
+    const { rules, consumers } = consumer.queue;
+    for (const other of consumers) {
+      if (other === consumer) continue;
+      if (rules.singleActive) {
+        assert.equal(other.out.size, 0, `${what}: another consumer holds messages`);
+        assert(other.isOver || other.priority <= consumer.priority, `${what}: a consumer of a higher priority waits`);
+      }
+      if (lineage.group === 0) continue;
+      for (const held of other.out.values()) {
+        assert(held.group !== lineage.group, `${what}: another consumer holds ${held.id} of its group`);
+      }
     }
   }
 
@@ -154,9 +203,11 @@ export class Model {
   checkNothingStuck(): void {
     this.observe();
     for (const queue of this.knowledge.queues.values()) {
-      if (!queue.consumers.some(surelyTakes)) continue;
+      if (queue.rules.singleActive) continue;
       for (const lineage of queue.lineages) {
-        const stuck = this.#isDeliverable(lineage, queue, () => true);
+        const takes = (one: ModelConsumer): boolean => surelyTakes(one) && matches(one, lineage);
+        const isWanted = lineage.group === 0 ? queue.consumers.some(takes) : queue.consumers.every(takes);
+        const stuck = isWanted && queue.consumers.length > 0 && this.#isDeliverable(lineage, queue, () => true);
         assert(!stuck, `${queue.name}: ${lineage.id} could be delivered, and is not`);
       }
     }
@@ -178,13 +229,28 @@ export class Model {
   }
 
   /** Back to its place. @param ready messages in the queue before it. Answers how many there are then. */
-  returned(lineage: Lineage, ready: number): number {
+  returned(lineage: Lineage, ready: number, failed: boolean): number {
     this.#fates.pass();
-    const { entry, returns } = outOf(lineage);
-    const back: Span = [returns[0] + 1, returns[1] + 1];
+    const place = outOf(lineage);
+    const { queue } = place.entry;
+    const back = this.#back(place, failed);
+    if (failed && back.failures[0] > queue.rules.deliveryLimit) {
+      this.#fates.die(place, 'delivery_limit');
+      return ready;
+    }
+    this.knowledge.put(lineage, [back]);
+    return back.state === 'deferred' ? ready : this.#fates.dropHead(queue, ready + 1);
+  }
+
+  /** What a delivery becomes that comes back. */
+  #back(place: Place, failed: boolean, sinceMs = this.#world.now()): Place {
+    const { rules } = place.entry.queue;
     const now = this.#world.now();
-    this.knowledge.put(lineage, [{ entry, state: 'ready', returns: back, fromMs: now, toMs: now }]);
-    return this.#fates.dropHead(entry.queue, ready + 1);
+    const returns: Span = [place.returns[0] + 1, place.returns[1] + 1];
+    const failures: Span = failed ? [place.failures[0] + 1, place.failures[1] + 1] : place.failures;
+    const waitsMs = retryMs(rules, failed, failed ? failures[0] : returns[0]);
+    const back: Place = { ...place, state: 'ready', returns, failures, fromMs: now, toMs: now };
+    return waitsMs === 0 ? back : { ...back, state: 'deferred', dueMs: [sinceMs + waitsMs, now + waitsMs] };
   }
 
   #forGood(lineage: Lineage): () => void {
@@ -195,9 +261,10 @@ export class Model {
   /** All that is ready is deleted; answers between how many that is. */
   purged(queue: ModelQueue): Span {
     this.#fates.pass();
-    const bounds = this.knowledge.bounds(queue, 'ready');
+    const states = ['ready', 'deferred', 'delayed'] as const;
+    const bounds = this.knowledge.bounds(queue, ...states);
     for (const lineage of [...queue.lineages]) {
-      const left = lineage.places.filter((place) => !isAt(place, queue, 'ready'));
+      const left = lineage.places.filter((place) => !states.some((state) => isAt(place, queue, state)));
       if (left.length < lineage.places.length)
         this.knowledge.put(lineage, left.includes(NOWHERE) ? left : [...left, NOWHERE]);
     }
@@ -241,7 +308,7 @@ export class Model {
   #giveBack(lineage: Lineage): void {
     const place = lineage.places[0];
     if (place === undefined || place === NOWHERE || place.state !== 'out') return;
-    this.knowledge.put(lineage, [{ ...place, state: 'ready' }]);
+    this.knowledge.put(lineage, [this.#back(place, false, this.#observedMs)]);
     this.#fates.crowd(place.entry.queue);
   }
 
@@ -252,6 +319,17 @@ export class Model {
       assert(isFound, `${id} is lost: it can only be ${tell(places)}`);
     }
   }
+}
+
+/** A count, with what is known of it. */
+function isWithin(count: number, [least, most]: Span): boolean {
+  return least <= count && count <= most;
+}
+
+/** How long what came back waits. @param count of failures for a failure, else of returns */
+function retryMs({ retry }: ModelRules, failed: boolean, count: number): number {
+  const isMeant = retry.type === 'all' || retry.type === (failed ? 'failed' : 'returned');
+  return isMeant ? Math.min(retry.minMs * count, retry.maxMs) : 0;
 }
 
 function isOut(place: Whereabouts): boolean {

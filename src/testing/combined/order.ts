@@ -16,6 +16,10 @@ export function dropsBefore(a: Entry, b: Entry): boolean {
 
 function cameBefore(a: Entry, b: Entry): boolean {
   if (a.toTick < b.fromTick) return true;
+  // "By the time they are due, to the millisecond; at the same millisecond in the order of arrival."
+  if (a.due !== undefined && b.due !== undefined) {
+    return a.due.ms === b.due.ms ? a.due.tick < b.due.tick : a.due.ms < b.due.ms;
+  }
   // "Dead letters of one queue leave in the order in which it gave them up."
   const sameSource = a.parent !== undefined && a.parent.queue === b.parent?.queue && !a.isLate && !b.isLate;
   if (!sameSource || a.gaveUpTick === undefined || b.gaveUpTick === undefined) return false;

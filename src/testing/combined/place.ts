@@ -28,6 +28,8 @@ export class Entry {
   isVisible: 'no' | 'perhaps' | 'yes';
   /** It may come much later than it was sent: its old queue keeps it until somebody takes it. */
   readonly isLate: boolean;
+  /** Of a message that was delayed: when it was due, and the tick of its publish, if it was durable by then. */
+  readonly due: { readonly ms: number; readonly tick: number } | undefined;
   /** When the message's own time to live ends; Infinity = never. */
   readonly ownExpiryMs: number;
   readonly key: string;
@@ -49,12 +51,14 @@ export class Entry {
     this.toMs = facts.toMs;
     this.isVisible = facts.isVisible;
     this.isLate = facts.isLate;
+    this.due = facts.due;
     this.ownExpiryMs = facts.ownExpiryMs;
     this.key = facts.key;
     this.deaths = facts.deaths;
     this.history = historyText(facts.deaths);
     this.parent = facts.parent;
     this.gaveUpTick = facts.gaveUpTick;
+    if (this.lineage.group !== 0) this.queue.isSelective = true;
   }
 
   /** It is not certain that it came: it may come once more. */
@@ -77,8 +81,9 @@ export class Entry {
   }
 }
 
-/** `ready`: to be handed out. `out`: handed out. `limbo`: given up, and still kept by the queue. */
-export type PlaceState = 'ready' | 'out' | 'limbo';
+/** `delayed`: its time has not come yet. `ready`: to be handed out. `out`: handed out. `deferred`: came back, and waits to be tried
+ *  again. `limbo`: given up, and still kept by the queue. */
+export type PlaceState = 'delayed' | 'ready' | 'out' | 'deferred' | 'limbo';
 
 /** Numbers between which something is. */
 export type Span = readonly [number, number];
@@ -89,6 +94,10 @@ export interface Place {
   readonly state: PlaceState;
   /** How often it came back. */
   readonly returns: Span;
+  /** How many of these were failures. */
+  readonly failures: Span;
+  /** Of what is delayed or deferred: when it is ready. */
+  readonly dueMs?: Span;
   /** When that may have begun: not before, and not after. */
   readonly fromMs: number;
   toMs: number;
@@ -105,15 +114,23 @@ export class Lineage {
   readonly id: number;
   readonly persistent: boolean;
   readonly priority: number;
+  /** What filters ask for. */
+  readonly color: number;
+  /** Message group; 0 = none. */
+  readonly group: number;
+  /** When that it is durable was told; Infinity = not yet. */
+  confirmedMs = Number.POSITIVE_INFINITY;
   /** It is in one of these. */
   places: readonly Whereabouts[] = [];
   /** What it may fall back to when the broker dies now, and until when that was so. */
   past: readonly { readonly place: Whereabouts; readonly untilMs: number; readonly serial: number }[] = [];
 
-  constructor(id: number, persistent: boolean, priority: number) {
-    this.id = id;
-    this.persistent = persistent;
-    this.priority = priority;
+  constructor(facts: Pick<Lineage, 'id' | 'persistent' | 'priority' | 'color' | 'group'>) {
+    this.id = facts.id;
+    this.persistent = facts.persistent;
+    this.priority = facts.priority;
+    this.color = facts.color;
+    this.group = facts.group;
   }
 
   /** It is certain where it is. */

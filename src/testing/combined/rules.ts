@@ -10,6 +10,11 @@ export interface ModelRules {
   readonly ttlMs: number;
   readonly maxLength: number;
   readonly overflow: 'drop-head' | 'reject-publish' | 'reject-publish-dlx';
+  /** Failures that are too many; Infinity = none. */
+  readonly deliveryLimit: number;
+  /** What comes back waits min(min x count, max). */
+  readonly retry: { readonly type: string; readonly minMs: number; readonly maxMs: number };
+  readonly singleActive: boolean;
   /** Where what is given up goes; undefined: nowhere, it is deleted. */
   readonly deadLetter:
     | { readonly exchange: string; readonly key: string | undefined; readonly keeps: boolean }
@@ -20,19 +25,28 @@ export function modelRules(args: Arguments): ModelRules {
   const number = (name: string, otherwise: number): number => (args[name] as number | undefined) ?? otherwise;
   const exchange = args['x-dead-letter-exchange'] as string | undefined;
   const key = args['x-dead-letter-routing-key'] as string | undefined;
+  const limit = number('x-delivery-limit', -1);
+  const type = (args['x-delayed-retry-type'] as string | undefined) ?? 'disabled';
   const keeps = args['x-dead-letter-strategy'] === 'at-least-once';
   return {
     maxPriority: number('x-max-priority', 0),
     ttlMs: number('x-message-ttl', Number.POSITIVE_INFINITY),
     maxLength: number('x-max-length', Number.POSITIVE_INFINITY),
     overflow: (args['x-overflow'] as ModelRules['overflow'] | undefined) ?? 'drop-head',
+    deliveryLimit: limit < 0 ? Number.POSITIVE_INFINITY : limit,
+    retry: {
+      type,
+      minMs: number('x-delayed-retry-min', 0),
+      maxMs: number('x-delayed-retry-max', Number.POSITIVE_INFINITY),
+    },
+    singleActive: args['x-single-active-consumer'] === true,
     deadLetter: exchange === undefined ? undefined : { exchange, key, keeps },
   };
 }
 
 /** The arguments of a queue: any subset of the rules there are. */
 export function drawArguments(prng: Prng): Arguments {
-  const args: { [name: string]: string | number } = {};
+  const args: { [name: string]: string | number | boolean } = {};
   if (prng.chance(0.4)) args['x-max-priority'] = prng.pick([1, 3, 9, 255]);
   if (prng.chance(0.25)) args['x-message-ttl'] = prng.chance(0.1) ? 0 : prng.between(5, 120);
   if (prng.chance(0.35)) {
@@ -41,11 +55,18 @@ export function drawArguments(prng: Prng): Arguments {
     // One that never takes anything would make others keep their dead letters for ever.
     args['x-max-length'] = prng.between(overflow === 'drop-head' ? 0 : 1, 12);
   }
+  if (prng.chance(0.25)) args['x-delivery-limit'] = prng.between(0, 3);
+  if (prng.chance(0.2)) {
+    args['x-delayed-retry-type'] = prng.pick(['all', 'failed', 'returned']);
+    args['x-delayed-retry-min'] = prng.between(1, 40);
+    args['x-delayed-retry-max'] = prng.between(40, 100);
+  }
+  if (prng.chance(0.12)) args['x-single-active-consumer'] = true;
   if (prng.chance(0.6)) drawDeadLetters(prng, args);
   return args;
 }
 
-function drawDeadLetters(prng: Prng, args: { [name: string]: string | number }): void {
+function drawDeadLetters(prng: Prng, args: { [name: string]: string | number | boolean }): void {
   args['x-dead-letter-exchange'] = prng.chance(0.05) ? 'nowhere' : '';
   if (prng.chance(0.85)) args['x-dead-letter-routing-key'] = prng.pick(QUEUE_NAMES);
   const keeps = prng.chance(0.25) && (args['x-max-length'] === undefined || args['x-overflow'] === 'reject-publish');

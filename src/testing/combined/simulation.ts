@@ -8,6 +8,7 @@ import {
   CONFIRM,
   type DeliveryBatch,
   FLAG_DURABLE,
+  type Format,
   type HubValue,
   type Message,
   type Producer,
@@ -20,12 +21,26 @@ import type { CombinedCommand, ConsumerFacts } from './commands.ts';
 import { QUIET_MS } from './knowledge.ts';
 import { Model } from './model.ts';
 import { type ModelConsumer, ModelQueue } from './model-queue.ts';
+import type { Lineage } from './place.ts';
 import { QUEUE_NAMES } from './rules.ts';
 
 const CONSUMERS_MAX = 10;
 /** Longer than it takes until a dead letter that nobody took is tried again. */
 const RETRY_MS = 11_000;
 const ROUNDS_MAX = 100;
+
+/** What filters tell messages apart by. */
+const COLORS = 3;
+/** Its properties are one byte, the colour. */
+const FORMAT: Format = {
+  id: 250,
+  name: 'colour',
+  toHub: (message) => ({
+    durable: message.durable,
+    annotations: new Map(),
+    application: [['color', message.bytes[message.headStart] as number]],
+  }),
+};
 
 type Step<K extends CombinedCommand['do']> = Extract<CombinedCommand, { do: K }>;
 
@@ -81,6 +96,7 @@ export class CombinedSimulation {
 
   #connect(): void {
     const identity = { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' };
+    this.#broker.door.registerFormat(FORMAT);
     this.#client = this.#broker.door.client('/', identity, {});
     this.#producer = this.#client.producer({
       onConfirm: (upTo, refused) => this.#guard(() => this.#onConfirm(upTo, refused ?? [])),
@@ -190,15 +206,20 @@ export class CombinedSimulation {
   #publish({ n, count, bytes, message: facts }: Step<'publish'>): void {
     const queue = this.#queueAt(n);
     if (queue === undefined) return;
-    const { persistent, priorities, ttlMs } = facts;
+    const { persistent, priorities, ttlMs, groups, delayMs = 0 } = facts;
     const address = this.#producer.address('', new RoutingKey(queue.name, DOT));
     for (let left = count; left > 0; left--) {
       const id = ++this.#lastId;
       const priority = priorities[left % priorities.length] as number;
-      const message = messageOf(id, bytes, persistent ? FLAG_DURABLE : 0);
+      const color = id % COLORS;
+      const group = groups === 0 ? 0 : 1 + (id % groups);
+      const message = coloredMessage(id, bytes, color, group);
+      if (persistent) message.flags = FLAG_DURABLE;
       message.priority = priority;
-      if (ttlMs !== undefined) message.expiresAtMs = this.#broker.clock.now() + ttlMs;
-      const published = { id, persistent, priority, ttlMs: ttlMs ?? Number.POSITIVE_INFINITY };
+      const dueMs = this.#broker.clock.now() + delayMs;
+      if (delayMs > 0) message.deliverAtMs = dueMs;
+      if (ttlMs !== undefined) message.expiresAtMs = dueMs + ttlMs;
+      const published = { id, persistent, priority, color, group, delayMs, ttlMs: ttlMs ?? Number.POSITIVE_INFINITY };
       const refused = this.#model.publish(queue, published);
       this.#asked.push({ id, refused });
       this.#producer.publish(address, message, CONFIRM);
@@ -221,19 +242,28 @@ export class CombinedSimulation {
 
   #subscribe({ n, options }: Step<'subscribe'>): void {
     const queue = this.#queueAt(n);
-    if (queue !== undefined && this.#consumers.length < CONSUMERS_MAX) this.#consume(queue, options);
+    if (queue === undefined || this.#consumers.length >= CONSUMERS_MAX) return;
+    // A second consumer: refused.
+    if (!options.pull || !queue.rules.singleActive) this.#consume(queue, options);
   }
 
   #consume(queue: ModelQueue, facts: ConsumerFacts): ModelConsumer {
-    const { priority, pull, settled, credit } = facts;
+    const { priority, pull, settled, credit, color } = facts;
     const onDeliveries = (batch: DeliveryBatch): void => {
       let quota = facts.quota;
       for (; quota > 0 && batch.next(); quota--) this.#guard(() => this.#take(consumer, batch));
       consumer.mayBePaused = quota === 0;
     };
-    const subscription = this.#client.subscribe(queue.name, { credit, priority, pull, settled }, { onDeliveries });
-    const out = new Map();
-    const consumer = { queue, subscription, priority, pull, settled, credit, mayBePaused: false, isOver: false, out };
+    const filter = color === undefined ? {} : { filter: `color = ${color}` };
+    const subscription = this.#client.subscribe(
+      queue.name,
+      { credit, priority, pull, settled, ...filter },
+      { onDeliveries },
+    );
+    const out = new Map<number, Lineage>();
+    const state = { mayBePaused: false, isOver: false, out };
+    const consumer: ModelConsumer = { queue, subscription, priority, pull, settled, credit, color, ...state };
+    if (color !== undefined) queue.isSelective = true;
     this.#consumers.push(consumer);
     queue.consumers.push(consumer);
     return consumer;
@@ -242,8 +272,9 @@ export class CombinedSimulation {
   #take(consumer: ModelConsumer, batch: DeliveryBatch): void {
     const id = idOf(batch.message);
     const history = this.#historyOf(batch.message);
-    this.log.push(`${consumer.queue.name} -> ${id} [${history}] ${batch.redeliveries}`);
-    const lineage = this.#model.delivered(consumer, id, history, batch.redeliveries);
+    const { redeliveries: returns, failures } = batch;
+    this.log.push(`${consumer.queue.name} -> ${id} [${history}] ${returns} ${failures}`);
+    const lineage = this.#model.delivered(consumer, { id, history, returns, failures });
     if (!consumer.settled) consumer.out.set(batch.deliveryId, lineage);
   }
 
@@ -270,7 +301,7 @@ export class CombinedSimulation {
     else if (step.do === 'cancel') {
       consumer.isOver = true;
       subscription.cancel();
-    } else this.#leave(consumer);
+    } else this.#leave(consumer, step.lost);
   }
 
   #settle({ queue, subscription, out }: ModelConsumer, from: number, count: number, op: SettleOp): void {
@@ -290,19 +321,19 @@ export class CombinedSimulation {
       ids.push(lineage.id);
       if (op === 'complete') done.push(this.#model.completed(lineage));
       else if (op === 'discard') done.push(this.#model.rejected(lineage));
-      else ready = this.#model.returned(lineage, ready);
+      else ready = this.#model.returned(lineage, ready, op === 'modify');
     }
     this.log.push(`${queue.name}: ${op} ${ids}`);
     if (done.length > 0) subscription.afterDurable(() => done.forEach((each) => void each()));
   }
 
-  #leave(consumer: ModelConsumer): void {
+  #leave(consumer: ModelConsumer, lost: boolean): void {
     const { queue, subscription, out } = consumer;
     this.#consumers = this.#consumers.filter((other) => other !== consumer);
     queue.consumers = queue.consumers.filter((other) => other !== consumer);
     let ready = this.#broker.door.admin.queue('/', queue.name)?.ready ?? 0;
-    subscription.close();
-    for (const lineage of out.values()) ready = this.#model.returned(lineage, ready);
+    subscription.close(lost);
+    for (const lineage of out.values()) ready = this.#model.returned(lineage, ready, lost);
   }
 
   // ---- The end ----------------------------------------------------------------------------------------------------
@@ -325,4 +356,17 @@ export class CombinedSimulation {
     this.#model.checkNothingStuck();
     this.#model.checkNothingLost();
   }
+}
+
+/** A message whose body is as `idOf` wants it, with a colour and perhaps a group. */
+function coloredMessage(id: number, bytes: number, color: number, group: number): Message {
+  const message = messageOf(id, bytes, 0);
+  const end = message.bytes.length;
+  message.format = FORMAT.id;
+  message.bytes = Buffer.concat([message.bytes, Buffer.from([color]), Buffer.from(group === 0 ? '' : `g${group}`)]);
+  message.headStart = end;
+  message.headEnd = end + 1;
+  message.groupStart = end + 1;
+  message.groupEnd = message.bytes.length;
+  return message;
 }

@@ -10,6 +10,7 @@ import { delay } from './demo/delay.ts';
 import { fairShare } from './demo/fair-share.ts';
 import { filters } from './demo/filters.ts';
 import { type Feature, Gateway } from './demo/gateway.ts';
+import { groups } from './demo/groups.ts';
 import { halfMessages } from './demo/half-messages.ts';
 import { lastValue } from './demo/last-value.ts';
 import { policies } from './demo/policies.ts';
@@ -30,6 +31,7 @@ const FEATURES: readonly Feature[] = [
   delay,
   fairShare,
   filters,
+  groups,
   halfMessages,
   lastValue,
   policies,

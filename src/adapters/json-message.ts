@@ -8,9 +8,11 @@ import {
   type Broker,
   CoreError,
   clientId,
+  type DeliveryBatch,
   exchangeName,
   FLAG_DIED,
   FLAG_DURABLE,
+  FLAG_ENDS_GROUP,
   FLAG_RETAIN,
   FLAG_RETAINED,
   type Format,
@@ -23,7 +25,7 @@ import {
 import { type DelayNames, deliverAt } from './delay.ts';
 import { bytesFromBase64, hubToJson, type Json, jsonToHub, namedToJson } from './json-value.ts';
 
-type FieldKind = 'text' | 'id' | 'count';
+type FieldKind = 'text' | 'id' | 'count' | 'sequence';
 type HubField = Exclude<keyof HubProperties, 'durable' | 'priority' | 'annotations' | 'application' | 'text'>;
 
 /** Property names in JSON, their names in the hub form, and what values they take. */
@@ -37,7 +39,7 @@ const FIELDS: readonly (readonly [name: string, hub: HubField, kind: FieldKind])
   ['subject', 'subject', 'text'],
   ['user_id', 'userId', 'text'],
   ['group_id', 'groupId', 'text'],
-  ['group_sequence', 'groupSequence', 'count'],
+  ['group_sequence', 'groupSequence', 'sequence'],
   ['reply_to_group_id', 'replyToGroupId', 'text'],
   ['ttl_ms', 'ttlMs', 'count'],
   ['created_at_ms', 'creationTimeMs', 'count'],
@@ -79,6 +81,8 @@ const VALUE_SCHEMAS = {
     ],
   },
   count: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
+  // -1 ends the group.
+  sequence: { type: 'integer', minimum: -1, maximum: Number.MAX_SAFE_INTEGER },
 } as const;
 
 /** JSON schema members (`properties` of an object schema) that describe `JsonPublish`. */
@@ -123,11 +127,16 @@ export function fillMessage(broker: Broker, view: Message, said: JsonPublish, bo
   view.flags = (said.persistent === false ? 0 : FLAG_DURABLE) | (said.retain === true ? FLAG_RETAIN : 0);
   view.priority = said.priority ?? 0;
   view.expiresAtMs = typeof ttlMs === 'number' ? Math.max(nowMs, view.deliverAtMs) + ttlMs : 0;
-  view.bytes = head.length === 0 ? body : Buffer.concat([head, body]);
+  const groupId = said.properties?.['group_id'];
+  const group = typeof groupId === 'string' ? Buffer.from(groupId, 'utf8') : EMPTY;
+  view.bytes = head.length + group.length === 0 ? body : Buffer.concat([head, body, group]);
   view.headStart = 0;
   view.headEnd = head.length;
   view.bodyStart = head.length;
-  view.bodyEnd = view.bytes.length;
+  view.bodyEnd = head.length + body.length;
+  view.groupStart = view.bodyEnd;
+  view.groupEnd = view.bytes.length;
+  if (group.length > 0 && said.properties?.['group_sequence'] === -1) view.flags |= FLAG_ENDS_GROUP;
 }
 
 /** The body a publish in JSON carries. Throws `invalid-argument` for bad base64. */
@@ -216,6 +225,12 @@ export function headersJson(headers: readonly (readonly [string, HubValue])[]): 
   const names = new Set(headers.map(([name]) => name));
   if (names.size === headers.length) return namedToJson(headers);
   return headers.map(([name, value]) => [name, hubToJson(value)]);
+}
+
+/** What is told of one delivery of a message, without braces. */
+export function deliveryJson({ redeliveries, failures, groupFirst }: DeliveryBatch): string {
+  const counts = `"redeliveries":${redeliveries},"failures":${failures}`;
+  return groupFirst ? `${counts},"group_first":true` : counts;
 }
 
 /** The routing key as a topic: its levels joined with `/`. */

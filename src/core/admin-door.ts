@@ -8,6 +8,7 @@ import type { MessageIdsAdmin } from './marks/door.ts';
 import type { HubValue, Pattern } from './message.ts';
 import type { PolicyAdmin } from './policy/door.ts';
 import type { RedriveAdmin } from './redrive/door.ts';
+import type { MessageGroupAdmin } from './selection/door.ts';
 import type { TopicAdmin } from './topic/door.ts';
 import type { TransactionInfo } from './transaction/door.ts';
 
@@ -157,6 +158,7 @@ export interface BrokerInfo {
 export interface Admin {
   readonly halves: HalfAdmin;
   readonly delays: DelayAdmin;
+  readonly messageGroups: MessageGroupAdmin;
   /** Policies and live settings of queues. */
   readonly policies: PolicyAdmin;
   /** Messages moved out of a queue again. */

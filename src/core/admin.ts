@@ -33,6 +33,7 @@ import { checkRules } from './queue/rules.ts';
 import { RECORD } from './records.ts';
 import { RedriveAdmin } from './redrive/admin.ts';
 import { checkSameExchange, checkSameQueue } from './same.ts';
+import { MessageGroupAdmin } from './selection/admin.ts';
 import { TlvWriter } from './tlv.ts';
 import { TopicAdmin } from './topic/admin.ts';
 import type { Topic } from './topic/topic.ts';
@@ -50,6 +51,7 @@ interface DeleteQueueOptions {
 export class Admin implements AdminDoor {
   readonly halves: HalfAdmin;
   readonly delays: DelayAdmin;
+  readonly messageGroups: MessageGroupAdmin;
   readonly #engine: Engine;
   readonly #topology: Topology;
   readonly #clients: ReadonlyMap<number, Client>;
@@ -64,6 +66,7 @@ export class Admin implements AdminDoor {
     this.#clients = clients;
     this.halves = new HalfAdmin(topology);
     this.delays = new DelayAdmin(topology);
+    this.messageGroups = new MessageGroupAdmin(topology);
     this.policies = new PolicyAdmin(topology);
     this.messageIds = new MessageIdsAdmin(topology);
     this.topics = new TopicAdmin(topology);

@@ -5,11 +5,11 @@
 
 import type { Background, Job } from './background.ts';
 import { readU32, writeU32 } from './bytes.ts';
-import { groupHash } from './group-hash.ts';
 import type { BodyRef, Journal, Located } from './journal/journal.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
 import { RECORD } from './records.ts';
+import { groupHash } from './selection/group-hash.ts';
 import { ARENA_SEGMENT, Arena } from './slab/arena.ts';
 import type { BodyTable } from './slab/body-table.ts';
 import type { EntryRing } from './slab/entry-ring.ts';

@@ -27,6 +27,7 @@ import type { Transaction, TransactionOptions } from './transaction/door.ts';
 export * from './admin-door.ts';
 export type * from './delay/door.ts';
 export type * from './half/door.ts';
+export type * from './selection/door.ts';
 export type * from './topic/door.ts';
 export type * from './transaction/door.ts';
 

@@ -1,12 +1,12 @@
 /** A message that goes from one queue into others, in one record. */
 import { TRANSIENT_BODY } from './bodies.ts';
 import { writeU32 } from './bytes.ts';
-import { groupHash } from './group-hash.ts';
 import { FLAG_DURABLE, Message } from './message.ts';
 import { entryLogs, type Plan } from './plan.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
 import { MOVE_HEAD_BYTES, RECORD } from './records.ts';
+import { groupHash } from './selection/group-hash.ts';
 import { readStored } from './stored-message.ts';
 
 const view = new Message();

@@ -4,7 +4,6 @@ import { readU16, readU32 } from './bytes.ts';
 import { delayInfo } from './delay/info.ts';
 import { DelaySlot } from './delay/slot.ts';
 import type { Engine } from './engine.ts';
-import { storedGroupHash } from './group-hash.ts';
 import { HALF_RECORD_FIRST, HALF_RECORD_LAST } from './half/records.ts';
 import { replayMarks } from './marks/marking.ts';
 import { Message, RoutingKey } from './message.ts';
@@ -12,6 +11,7 @@ import { addStoredPolicy, removeStoredPolicy, setStoredLiveRules } from './polic
 import { readDeferred } from './queue/deferrals.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import { MOVE_HEAD_BYTES, PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBinding, unzigzag } from './records.ts';
+import { storedGroupHash } from './selection/group-hash.ts';
 import { addStoredExchange, addStoredLog, addStoredQueue, bindStored } from './state.ts';
 import { readStored, readStoredKey } from './stored-message.ts';
 import { TlvReader } from './tlv.ts';

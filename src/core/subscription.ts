@@ -19,9 +19,9 @@ import { Outstanding, type Settler } from './outstanding.ts';
 import { failuresOf, RETURNS_MAX } from './queue/entry-info.ts';
 import type { Queue } from './queue/queue.ts';
 import { CONSUMER_TIMEOUT_MS_MAX, TIME_MS_MAX } from './queue/rules.ts';
-import { attach } from './queue/selection.ts';
-import type { Share } from './queue/share.ts';
 import type { Seat } from './queue/turns.ts';
+import { attach } from './selection/selection.ts';
+import type { Share } from './selection/share.ts';
 
 /** Nothing is shown. */
 const NOTHING = -1;

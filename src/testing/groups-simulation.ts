@@ -4,7 +4,6 @@
  * broker has come to rest, nobody may wait for a message that it could have. One seed gives one run.
  */
 import { strict as assert } from 'node:assert';
-import { groupHashOf } from '../core/group-hash.ts';
 import {
   type Client,
   CONFIRM,
@@ -19,6 +18,7 @@ import {
   type Subscription,
 } from '../core/index.ts';
 import { openJournal } from '../core/journal/index.ts';
+import { groupHashOf } from '../core/selection/group-hash.ts';
 import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 import { Prng } from './prng.ts';
 import { SimClock } from './sim-clock.ts';

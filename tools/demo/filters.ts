@@ -1,14 +1,21 @@
 /** Filters on bindings and subscriptions: who gets which order, over AMQP, HTTP, WebSocket and MQTT, before and after a kill. */
 import assert from 'node:assert/strict';
-import type { ConfirmChannel } from 'amqplib';
+import type { ConfirmChannel, ConsumeMessage } from 'amqplib';
 import { connectAsync as connectMqtt } from 'mqtt';
 import { WebSocket } from 'ws';
-import { openChannel, take } from './amqp.ts';
+import { openChannel, send, take } from './amqp.ts';
 import type { Feature, Gateway } from './gateway.ts';
 import { Inbox, step } from './steps.ts';
 
 const URGENT = "region STARTSWITH 'eu-' AND urgent";
 const LARGE = "amount >= 1000 OR message.key = 'orders/by-device'";
+/** Orders in one queue, with their headers. */
+const WORK = {
+  '1': { region: 'north' },
+  '2': { region: 'south', TAGS: 'paid' },
+  '3': { region: 'south' },
+  '4': { region: 'north' },
+};
 const WRONG = 'amount > 10 AND region LIKE 5';
 
 interface Frame {
@@ -87,6 +94,33 @@ async function whoGetsWhat(gateway: Gateway, channel: ConfirmChannel): Promise<v
   }
 }
 
+/** Filters of consumers: what does not pass stays in the queue for others. */
+async function fromOneQueue(gateway: Gateway, channel: ConfirmChannel): Promise<void> {
+  const page = await openPage(gateway.ports.http);
+  const northern = new Inbox<string>();
+  try {
+    await step('one queue, three consumers: AMQP and WebSocket with filters, HTTP without', async () => {
+      await channel.assertQueue('work', { durable: true });
+      const onMessage = (message: ConsumeMessage | null): unknown =>
+        message !== null && northern.put(message.content.toString());
+      await channel.consume('work', onMessage, { noAck: true, arguments: { 'x-filter': "region = 'north'" } });
+      page.socket.send(JSON.stringify({ op: 'subscribe', id: 'paid', queue: 'work', tags: 'paid' }));
+      assert.equal((await page.frames.take()).op, 'ok');
+      for (const [text, headers] of Object.entries(WORK)) await send(channel, 'work', text, { headers });
+      const { messages } = (await gateway.post('/v1/queues/work/lease?max=5', {})) as { messages: Frame[] };
+      const got = {
+        north: [await northern.take(), await northern.take()],
+        paid: (await page.frames.take()).payload,
+        rest: messages.map(({ payload }) => payload),
+      };
+      assert.deepEqual(got, { north: ['1', '4'], paid: '2', rest: ['3'] });
+      return `x-filter: region = 'north': 1, 4; tags paid: 2; the lease got what was left: 3`;
+    });
+  } finally {
+    page.socket.terminate();
+  }
+}
+
 async function comesBack(channel: ConfirmChannel): Promise<void> {
   const returned = new Inbox<string>();
   channel.on('return', (message) => returned.put(message.content.toString()));
@@ -109,6 +143,7 @@ export const filters: Feature = {
     const before = await openChannel(gateway);
     await bindAll(gateway, before.channel);
     await whoGetsWhat(gateway, before.channel);
+    await fromOneQueue(gateway, before.channel);
     // What was taken is gone for good once something that came after it is on disk.
     await before.channel.assertQueue('last', { durable: true });
     await gateway.restart();

@@ -16,6 +16,7 @@ import { connectionRoutes } from './routes/connections.ts';
 import { consumerRoutes } from './routes/consumers.ts';
 import { delayedRoutes } from './routes/delayed.ts';
 import { exchangeRoutes } from './routes/exchanges.ts';
+import { groupRoutes } from './routes/groups.ts';
 import { halfRoutes } from './routes/halves.ts';
 import { healthRoutes } from './routes/health.ts';
 import { infoRoutes } from './routes/info.ts';
@@ -136,6 +137,7 @@ function v1(scope: FastifyInstance, context: HttpContext): void {
     queueRoutes,
     consumerRoutes,
     delayedRoutes,
+    groupRoutes,
     policyRoutes,
     redriveRoutes,
     exchangeRoutes,

@@ -28,6 +28,9 @@ export interface LeaseRequest {
   readonly messagesMax: number;
   readonly waitMs: number;
   readonly leaseMs: number;
+  /** A condition, and tags, that the messages must meet. */
+  readonly filter: string | undefined;
+  readonly tags: string | undefined;
   /** Called for each message, which the batch shows. */
   onMessage(batch: DeliveryBatch): void;
 }
@@ -215,6 +218,8 @@ class Taking {
       {
         ...{ credit: request.messagesMax, pull: true, tag: 'lease', timeoutMs: Number.POSITIVE_INFINITY },
         ...(request.share === undefined ? {} : { share: request.share }),
+        ...(request.filter === undefined ? {} : { filter: request.filter }),
+        ...(request.tags === undefined ? {} : { tags: request.tags }),
       },
       { onDeliveries: (batch) => this.#take(batch), onEnd: (reason) => this.#ended(reason) },
     );

@@ -14,6 +14,8 @@ const TEXTS: readonly (readonly [header: string, property: string])[] = [
   ['x-subject', 'subject'],
   ['x-group-id', 'group_id'],
 ];
+/** Place of a message in its group; -1: it is the last one. */
+const GROUP_SEQUENCE = 'x-group-seq';
 /** HTTP header and member that say when a message is due. */
 const DELAYS = [
   ['x-delay', 'delay_ms'],
@@ -47,6 +49,9 @@ export function readHeaders(headers: IncomingHttpHeaders): JsonPublish {
     const value = numberIn(headers, header, Number.MAX_SAFE_INTEGER);
     if (value !== undefined) said[member] = value;
   }
+  const sequence = headers[GROUP_SEQUENCE];
+  if (sequence !== undefined)
+    properties['group_sequence'] = sequence === '-1' ? -1 : (numberIn(headers, GROUP_SEQUENCE, 2 ** 32) ?? 0);
   const own: [string, Json][] = [];
   const id = headers[DEDUPLICATION_ID];
   if (typeof id === 'string') own.push([DEDUPLICATION_ID, fromHeader(id)]);
@@ -65,6 +70,7 @@ export function writeHeaders(hub: HubProperties): Map<string, string> {
   for (const [header, property] of TEXTS) put(written, header, properties[property]);
   if (hub.priority !== undefined) put(written, 'x-priority', hub.priority);
   if (hub.ttlMs !== undefined) put(written, 'x-ttl-ms', hub.ttlMs);
+  if (hub.groupSequence !== undefined) put(written, GROUP_SEQUENCE, hub.groupSequence);
   const own = headersJson(hub.application);
   if (own === null || typeof own !== 'object' || Array.isArray(own)) return written;
   for (const [name, value] of Object.entries(own).slice(0, HEADERS_MAX)) {

@@ -25,9 +25,9 @@ export interface SubscribeFrame {
   exchange?: string;
   /** For `topic`: send the retained last values first. Default true. */
   retained?: boolean;
-  /** For `topic`: a condition that messages must meet. */
+  /** For `topic` and `queue`: a condition that messages must meet. */
   filter?: string;
-  /** For `topic`: the tags that messages must have one of. */
+  /** For `topic` and `queue`: the tags that messages must have one of. */
   tags?: string;
   /** A topic to read from a place on: `from`, `offset`, `time_ms` or `last_n`. */
   stream?: string;
@@ -133,7 +133,7 @@ const delivery = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER
 
 const count = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
 // Members of a subscribe frame that only some kinds of subscription have.
-const NOT_FOR_TAKING = { exchange: false, retained: false, filter: false, tags: false };
+const FOR_TOPICS = { exchange: false, retained: false };
 const FOR_QUEUES = { priority: false, weight: false, timeout_ms: false };
 const FOR_STREAMS = { group: false, partition: false, from: false, offset: false, time_ms: false, last_n: false };
 
@@ -200,8 +200,8 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
       ),
       oneOf: [{ required: ['topic'] }, { required: ['queue'] }, { required: ['stream'] }],
       dependencies: {
-        queue: { properties: { ...NOT_FOR_TAKING, ...FOR_STREAMS } },
-        stream: { properties: { ...NOT_FOR_TAKING, ...FOR_QUEUES } },
+        queue: { properties: { ...FOR_TOPICS, ...FOR_STREAMS } },
+        stream: { properties: { ...FOR_TOPICS, filter: false, tags: false, ...FOR_QUEUES } },
         topic: { properties: { credit: false, ...FOR_QUEUES, ...FOR_STREAMS } },
       },
     },

@@ -411,8 +411,11 @@ export class JsonSession {
 }
 
 /** How a subscription to a queue consumes. */
-function optionsOf({ id, credit = CREDIT_DEFAULT, priority, weight, timeout_ms: timeoutMs }: SubscribeFrame) {
+function optionsOf(frame: SubscribeFrame): SubscribeOptions {
+  const { id, credit = CREDIT_DEFAULT, priority, weight, timeout_ms: timeoutMs, filter, tags } = frame;
   const options: SubscribeOptions = { credit, tag: String(id), priority: priority ?? 0, weight: weight ?? 1 };
+  if (filter !== undefined) options.filter = filter;
+  if (tags !== undefined) options.tags = tags;
   if (timeoutMs !== undefined) options.timeoutMs = timeoutMs === -1 ? Number.POSITIVE_INFINITY : timeoutMs;
   return options;
 }

@@ -14,6 +14,7 @@ import type {
   Transaction,
 } from '../../core/index.ts';
 import { CoreError } from '../../core/index.ts';
+import { deliveryJson } from '../json-message.ts';
 import type { FrameId } from './frames.ts';
 import type { MessageFrames } from './message-frames.ts';
 import type { WsOutput } from './output.ts';
@@ -166,8 +167,7 @@ export class QueueSubscription implements JsonSubscription {
     const { output, frames } = this.#host;
     while (output.roomy && batch.next()) {
       this.#newest = batch.deliveryId;
-      const counts = `"redeliveries":${batch.redeliveries},"failures":${batch.failures}`;
-      const prefix = `${this.#prefix}${batch.deliveryId},${counts},`;
+      const prefix = `${this.#prefix}${batch.deliveryId},${deliveryJson(batch)},`;
       output.sendText(frames.text(batch.message, prefix));
     }
   }

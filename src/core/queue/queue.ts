@@ -14,6 +14,7 @@ import { marksFor, type QueueMarks } from '../marks/queue-marks.ts';
 import type { Message } from '../message.ts';
 import { type Effective, NOTHING } from '../policy/effective.ts';
 import type { Rostered } from '../roster.ts';
+import { chooseAnew, type Selection } from '../selection/selection.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import type { Subscription } from '../subscription.ts';
 import type { Vhost } from '../vhost.ts';
@@ -28,7 +29,6 @@ import { LANE_SPAN, type Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import { ReadAhead } from './read-ahead.ts';
 import type { QueueRules } from './rules.ts';
-import { chooseAnew, type Selection } from './selection.ts';
 import { Takers } from './takers.ts';
 import { UnusedTimer } from './unused.ts';
 
@@ -55,7 +55,6 @@ export class Queue implements Rostered<Queue> {
   delays: Delays | undefined;
   /** Who may have what, where that is not simply the next message. */
   selection: Selection | undefined;
-  /** Messages in it may be in groups. */
   grouped = false;
   older: Queue | undefined;
   newer: Queue | undefined;

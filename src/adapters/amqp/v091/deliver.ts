@@ -18,7 +18,7 @@ import {
   writeU32,
   writeU64,
 } from './codec.ts';
-import { withCounts } from './counts.ts';
+import { hasFacts, withFacts } from './counts.ts';
 import { AMQP091_FORMAT, type Converter, SEPARATOR } from './message.ts';
 import { METHODS } from './methods.ts';
 import { withOffset } from './stream-queue.ts';
@@ -126,7 +126,7 @@ export class MessageWriter {
     const redelivered = batch.redeliveries > 0;
     const parts = this.#parts;
     parts.fill(message, this.#converter);
-    if (redelivered) parts.replaceHead(withCounts(parts, batch));
+    if (hasFacts(batch)) parts.replaceHead(withFacts(parts, batch));
     else if (batch instanceof StreamSubscription) parts.replaceHead(withOffset(parts, batch.offset));
     const exchangeLength = message.exchangeEnd - message.exchangeStart;
     const keyLength = parts.keyEnd - parts.keyStart;

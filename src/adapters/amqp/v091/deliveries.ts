@@ -3,6 +3,8 @@ import {
   CoreError,
   type DeliveryBatch,
   type ErrorCode,
+  FILTER_ARGUMENT,
+  FILTER_TAGS_ARGUMENT,
   type SettleOp,
   type SubscribeOptions,
   type Subscription,
@@ -370,11 +372,21 @@ export class Deliveries implements GetReceiver, Collector {
 /** What a consumer asks for in its arguments. */
 function wishesOf({ arguments: args }: Arguments<'basic.consume'>): Partial<SubscribeOptions> {
   const timeoutMs = numberOf(args, 'x-consumer-timeout');
+  const filter = textOf(args, FILTER_ARGUMENT);
+  const tags = textOf(args, FILTER_TAGS_ARGUMENT);
   return {
     priority: numberOf(args, 'x-priority') ?? 0,
     weight: numberOf(args, 'x-weight') ?? 1,
     ...(timeoutMs === undefined ? {} : { timeoutMs: timeoutMs === -1 ? Number.POSITIVE_INFINITY : timeoutMs }),
+    ...(filter === undefined ? {} : { filter }),
+    ...(tags === undefined ? {} : { tags }),
   };
+}
+
+function textOf(args: FieldTable, name: string): string | undefined {
+  const value = args[name];
+  if (value === undefined || typeof value === 'string') return value;
+  throw new AmqpError('precondition-failed', `consumer argument '${name}' must be text`);
 }
 
 /** The core knows what it may be. */

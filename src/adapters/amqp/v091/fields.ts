@@ -310,6 +310,11 @@ export interface TableScan {
   half: boolean;
   /** The table says when the message is to be delivered. */
   delay: boolean;
+  /** Range of the id of the message's group in the scanned bytes; empty when there is none. */
+  groupStart: number;
+  groupEnd: number;
+  /** The message is the last one of its group. */
+  endsGroup: boolean;
 }
 
 /**
@@ -326,7 +331,9 @@ export function scanTable(bytes: Buffer, at: number, end: number, found: TableSc
     if (isCarbonCopyName(bytes, name, length)) found.carbonCopy = true;
     else if (isHalfName(bytes, name, length)) found.half = true;
     else if (isDelayName(bytes, name, length)) found.delay = true;
-    here = skipValue(bytes, here, to, 1);
+    const value = here;
+    here = skipValue(bytes, value, to, 1);
+    if (length >= GROUP_NAME_BYTES_MIN && length <= GROUP_NAME_BYTES_MAX) noteGroup(bytes, name, value, here, found);
   }
   return to;
 }
@@ -346,6 +353,29 @@ function isHalfName(bytes: Buffer, at: number, length: number): boolean {
 function isDelayName(bytes: Buffer, at: number, length: number): boolean {
   if (length < 7 || length > 13 || bytes[at] !== 0x78 || bytes[at + 2] !== 0x64) return false;
   return DELAY_HEADERS.has(bytes.toString('latin1', at, at + length));
+}
+
+const GROUP_ID_NAMES: ReadonlySet<string> = new Set(['x-group-id', 'JMSXGroupID']);
+const GROUP_SEQUENCE_NAMES: ReadonlySet<string> = new Set(['x-group-seq', 'JMSXGroupSeq']);
+const GROUP_NAME_BYTES_MIN = 10;
+const GROUP_NAME_BYTES_MAX = 12;
+const LONG_STRING = 0x53;
+/** Integers with a sign: of 8, 16, 32 and 64 bits. */
+const SIGNED: ReadonlySet<number> = new Set([...'bsIlL'].map((type) => type.charCodeAt(0)));
+
+/** Note what a field says of the message's group, if its name at `at` is one of those. @param value from here to `end` */
+function noteGroup(bytes: Buffer, at: number, value: number, end: number, found: TableScan): void {
+  // The names begin with `x-g` or `JMS`.
+  if (bytes[at + 2] !== 0x67 && bytes[at + 2] !== 0x53) return;
+  const name = bytes.toString('latin1', at, value);
+  const type = bytes[value] as number;
+  if (GROUP_ID_NAMES.has(name)) {
+    if (type !== LONG_STRING) throw new AmqpError('precondition-failed', `header ${name} must be text`);
+    found.groupStart = value + 5;
+    found.groupEnd = end;
+  } else if (GROUP_SEQUENCE_NAMES.has(name)) {
+    found.endsGroup = SIGNED.has(type) && bytes.subarray(value + 1, end).every((byte) => byte === 0xff);
+  }
 }
 
 /** Bytes of the values of fixed size, by type; 0 for the others. */

@@ -24,6 +24,11 @@ const EXPIRATION_MS_MAX = 0xffff_ffff;
 /** Header with the exact topic of a message whose key was written with another separator. */
 const TOPIC_HEADER = 'x-topic';
 
+/** Annotations that are properties here. */
+const TYPE = 'x-basic-type';
+const APP_ID = 'x-basic-app-id';
+const HIDDEN: ReadonlySet<string> = new Set([TYPE, APP_ID]);
+
 /** Head bytes: property flags and property list, as they stand in a content header. */
 export const AMQP091_FORMAT: Format = {
   id: 3,
@@ -58,9 +63,22 @@ export function toHub(properties: BasicProperties, durable: boolean): HubPropert
   if (properties.contentType !== undefined) hub.contentType = properties.contentType;
   if (properties.contentEncoding !== undefined) hub.contentEncoding = properties.contentEncoding;
   if (properties.timestamp !== undefined) hub.creationTimeMs = properties.timestamp * 1000;
-  if (properties.appId !== undefined) hub.groupId = properties.appId;
-  if (properties.type !== undefined) hub.annotations.set('x-basic-type', properties.type);
+  groupToHub(properties, hub);
+  if (properties.type !== undefined) hub.annotations.set(TYPE, properties.type);
   return hub;
+}
+
+/** The application id stands for the group, unless headers say which group it is. */
+function groupToHub({ headers = {}, appId }: BasicProperties, hub: HubProperties): void {
+  const id = headers['x-group-id'] ?? headers['JMSXGroupID'];
+  const sequence = headers['x-group-seq'] ?? headers['JMSXGroupSeq'];
+  if (typeof sequence === 'number') hub.groupSequence = sequence;
+  if (typeof id === 'string') {
+    hub.groupId = id;
+    if (appId !== undefined) hub.annotations.set(APP_ID, appId);
+  } else if (appId !== undefined) {
+    hub.groupId = appId;
+  }
 }
 
 /** Hub form -> properties. What has no property of its own, or does not fit it, becomes a header. */
@@ -68,7 +86,7 @@ export function fromHub(hub: HubProperties): BasicProperties {
   const headers: { [name: string]: HubValue } = Object.create(null) as { [name: string]: HubValue };
   const properties: BasicProperties = { deliveryMode: hub.durable ? 2 : 1 };
   for (const [name, value] of hub.application) addHeader(headers, name, value);
-  for (const [name, value] of hub.annotations) if (name !== 'x-basic-type') addHeader(headers, name, value);
+  for (const [name, value] of hub.annotations) if (!HIDDEN.has(name)) addHeader(headers, name, value);
 
   const short = (name: 'contentType' | 'contentEncoding' | 'replyTo' | 'userId' | 'appId' | 'type', value: unknown) => {
     if (typeof value === 'string' && fitsShort(value)) properties[name] = value;
@@ -77,8 +95,9 @@ export function fromHub(hub: HubProperties): BasicProperties {
   short('contentEncoding', hub.contentEncoding);
   short('replyTo', hub.replyTo);
   short('userId', hub.userId);
-  short('appId', hub.groupId);
-  short('type', hub.annotations.get('x-basic-type'));
+  const isInHeaders = 'x-group-id' in headers || 'JMSXGroupID' in headers;
+  short('appId', hub.annotations.get(APP_ID) ?? (isInHeaders ? undefined : hub.groupId));
+  short('type', hub.annotations.get(TYPE));
   if (hub.replyTo !== undefined && properties.replyTo === undefined) headers['x-reply-to'] = hub.replyTo;
   if (hub.subject !== undefined) headers['x-subject'] = hub.subject;
 

@@ -129,6 +129,9 @@ export class PropertyScan implements TableScan {
   carbonCopy = false;
   half = false;
   delay = false;
+  groupStart = 0;
+  groupEnd = 0;
+  endsGroup = false;
 }
 
 /**
@@ -144,6 +147,9 @@ export function scanProperties(bytes: Buffer, start: number, end: number, scan: 
   scan.carbonCopy = false;
   scan.half = false;
   scan.delay = false;
+  scan.groupStart = 0;
+  scan.groupEnd = 0;
+  scan.endsGroup = false;
   if (end - start < 2) throw malformed();
   const flags = ((bytes[start] as number) << 8) | (bytes[start + 1] as number);
   if ((flags & ~FLAGS_USED) !== 0) throw malformed();

@@ -10,6 +10,7 @@ import {
   type ErrorCode,
   exchangeName,
   FLAG_DURABLE,
+  FLAG_ENDS_GROUP,
   type HalfSettings,
   keyText,
   MANDATORY,
@@ -245,7 +246,9 @@ export class Publisher implements ProducerHandlers, LateWriter {
     scanProperties(bytes, headStart, headEnd, scan);
     if (scan.userEnd > scan.userStart) this.#checkUser(bytes);
     const message = this.#message;
-    message.flags = scan.persistent ? FLAG_DURABLE : 0;
+    message.flags = (scan.persistent ? FLAG_DURABLE : 0) | (scan.endsGroup ? FLAG_ENDS_GROUP : 0);
+    message.groupStart = scan.groupStart;
+    message.groupEnd = scan.groupEnd;
     message.priority = scan.priority;
     message.deliverAtMs = scan.delay ? this.#deliverAt(bytes, headStart, headEnd) : 0;
     message.expiresAtMs =
@@ -329,6 +332,9 @@ export class Publisher implements ProducerHandlers, LateWriter {
     message.headEnd = head.length;
     message.bodyStart = head.length;
     message.bodyEnd = message.bytes.length;
+    scanProperties(head, 0, head.length, this.#scan);
+    message.groupStart = this.#scan.groupStart;
+    message.groupEnd = this.#scan.groupEnd;
   }
 
   #deliverAt(bytes: Buffer, headStart: number, headEnd: number): number {

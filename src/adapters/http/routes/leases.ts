@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CoreError, keyText, type Message, type SettleOp } from '../../../core/index.ts';
 import { deliverAt, type Wait } from '../../deliver-at.ts';
-import { messageJsonTail, topicOf } from '../../json-message.ts';
+import { deliveryJson, messageJsonTail, topicOf } from '../../json-message.ts';
 import type { HttpContext } from '../context.ts';
 import type { Lease, LeaseRequest, Range } from '../leases.ts';
 import { writeHeaders } from '../properties.ts';
@@ -15,6 +15,8 @@ interface LeaseQuery {
   /** The queue is a topic, and this one of its share groups; where it begins when it is new. */
   group?: string;
   from: 'first' | 'next';
+  filter?: string;
+  tags?: string;
 }
 
 /** How a settling route is called, and what it does. */
@@ -37,6 +39,8 @@ export function leaseRoutes(app: FastifyInstance, context: HttpContext): void {
           lease_ms: leaseMs,
           group: NAME,
           from: { enum: ['first', 'next'], default: 'next' },
+          filter: { type: 'string' },
+          tags: { type: 'string' },
         }),
       },
     },
@@ -131,12 +135,12 @@ async function take(
   const onClose = () => gone.abort();
   reply.raw.once('close', onClose);
   try {
-    const { wait_ms: waitMs, lease_ms: leaseMs, group, from: start } = request.query;
+    const { wait_ms: waitMs, lease_ms: leaseMs, group, from: start, filter, tags } = request.query;
     const share = group === undefined ? {} : { share: { group, start } };
     return await context.withClient(request, (client) =>
       context.serving.leases.take(
         client,
-        { queue: request.params.queue, messagesMax, waitMs, leaseMs, onMessage, ...share },
+        { queue: request.params.queue, messagesMax, waitMs, leaseMs, filter, tags, onMessage, ...share },
         gone.signal,
       ),
     );
@@ -149,9 +153,7 @@ async function leaseJson(context: HttpContext, request: LeaseCall, reply: Fastif
   const { broker } = context;
   const messages: string[] = [];
   const lease = await take(context, request, reply, request.query.max, (batch) => {
-    const { deliveryId, redeliveries, failures, message } = batch;
-    const counts = `"delivery":${deliveryId},"redeliveries":${redeliveries},"failures":${failures}`;
-    messages.push(`{${counts},${messageJsonTail(broker, message)}`);
+    messages.push(`{"delivery":${batch.deliveryId},${deliveryJson(batch)},${messageJsonTail(broker, batch.message)}`);
   });
   const head = lease === undefined ? '"lease":null' : `"lease":"${lease.id}","expires_at_ms":${lease.expiresAtMs}`;
   // Written by hand: every message is JSON text already.
@@ -164,10 +166,11 @@ async function leaseJson(context: HttpContext, request: LeaseCall, reply: Fastif
 /** One message as it is: its body is the response's. */
 async function leaseRaw(context: HttpContext, request: LeaseCall, reply: FastifyReply): Promise<FastifyReply> {
   let body: Buffer | undefined;
-  const lease = await take(context, request, reply, 1, ({ message, redeliveries, failures }) => {
+  const lease = await take(context, request, reply, 1, ({ message, redeliveries, failures, groupFirst }) => {
     body = Buffer.from(message.bytes.subarray(message.bodyStart, message.bodyEnd));
     writeMessageHeaders(context, reply, message);
     reply.header('x-redeliveries', redeliveries).header('x-failures', failures);
+    if (groupFirst) reply.header('x-group-first', 'true');
   });
   if (lease === undefined) {
     for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);

@@ -7,12 +7,12 @@ import type { BindingFilter } from '../filter/binding.ts';
 import { hubSource } from '../filter/source.ts';
 import { hubOf } from '../hub.ts';
 import { exchangeName, keyText } from '../message.ts';
-import type { Lane } from './lane.ts';
-import { LANE_SPAN } from './lane.ts';
+import type { Lane } from '../queue/lane.ts';
+import { LANE_SPAN } from '../queue/lane.ts';
+import { PositionHeap } from '../queue/position-heap.ts';
+import type { Queue } from '../queue/queue.ts';
+import type { ReadAhead } from '../queue/read-ahead.ts';
 import { orderOf } from './order.ts';
-import { PositionHeap } from './position-heap.ts';
-import type { Queue } from './queue.ts';
-import type { ReadAhead } from './read-ahead.ts';
 import type { Share } from './share.ts';
 
 /** Beyond so many, everything from the first of them on is looked at again. */

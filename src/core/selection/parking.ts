@@ -1,6 +1,6 @@
 /** Whether an entry stands in the list of the consumer it waits for. */
-import { PARKED } from './entry-info.ts';
-import type { Lane } from './lane.ts';
+import { PARKED } from '../queue/entry-info.ts';
+import type { Lane } from '../queue/lane.ts';
 
 export function isParked(lane: Lane, here: number): boolean {
   return (lane.ring.info(here) & PARKED) !== 0;

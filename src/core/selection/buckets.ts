@@ -11,24 +11,24 @@ const FRESH = 1;
 /** Nothing more of it is handed out until what is out is settled; then it is nobody's. */
 const ENDING = 2;
 
-export class Groups {
-  readonly buckets: number;
+export class Buckets {
+  readonly count: number;
   /** Numbers of the owners. */
   readonly #owners: Uint32Array;
   /** Messages of the bucket in the owner's hands. */
   readonly #unsettled: Uint32Array;
   readonly #states: Uint8Array;
 
-  constructor(buckets: number) {
-    this.buckets = buckets;
-    this.#owners = new Uint32Array(buckets);
-    this.#unsettled = new Uint32Array(buckets);
-    this.#states = new Uint8Array(buckets);
+  constructor(count: number) {
+    this.count = count;
+    this.#owners = new Uint32Array(count);
+    this.#unsettled = new Uint32Array(count);
+    this.#states = new Uint8Array(count);
   }
 
   /** The bucket of a group. @param hash not 0 */
   bucketOf(hash: number): number {
-    return hash % this.buckets;
+    return hash % this.count;
   }
 
   owner(bucket: number): number {
@@ -78,11 +78,11 @@ export class Groups {
 
   /** The buckets of an owner. */
   *of(owner: number): IterableIterator<number> {
-    for (let bucket = 0; bucket < this.buckets; bucket++) if (this.#owners[bucket] === owner) yield bucket;
+    for (let bucket = 0; bucket < this.count; bucket++) if (this.#owners[bucket] === owner) yield bucket;
   }
 
   /** The buckets that are somebody's. */
   *pinned(): IterableIterator<number> {
-    for (let bucket = 0; bucket < this.buckets; bucket++) if (this.#owners[bucket] !== NOBODY) yield bucket;
+    for (let bucket = 0; bucket < this.count; bucket++) if (this.#owners[bucket] !== NOBODY) yield bucket;
   }
 }

@@ -1,27 +1,18 @@
 /** Whose message groups are, among the consumers of a queue: given, kept, given up, shared out anew (docs/message-groups.md). */
 import { TRANSIENT_BODY } from '../bodies.ts';
-import type { Subscription } from '../subscription.ts';
-import { HELD } from './entry-info.ts';
-import { Groups, NOBODY } from './groups.ts';
-import type { Lane } from './lane.ts';
+import { HELD } from '../queue/entry-info.ts';
+import type { Lane } from '../queue/lane.ts';
+import type { Queue } from '../queue/queue.ts';
+import { Buckets, NOBODY } from './buckets.ts';
+import type { PinnedGroups } from './door.ts';
 import { isParked, setParked } from './parking.ts';
-import type { Queue } from './queue.ts';
 import type { Scan } from './scan.ts';
 import type { Share } from './share.ts';
-
-/** What is known of a bucket that is somebody's. */
-export interface PinnedBucket {
-  readonly bucket: number;
-  readonly owner: Subscription;
-  readonly unsettled: number;
-  /** It is being given up: nothing more of it is handed out until it is nobody's. */
-  readonly ending: boolean;
-}
 
 export class Owners {
   readonly #queue: Queue;
   /** Undefined where groups mean nothing. */
-  #groups: Groups | undefined;
+  #buckets: Buckets | undefined;
   /** By number; number 0 is nobody. */
   readonly #shares: (Share | undefined)[] = [undefined];
   readonly #freeNumbers: number[] = [];
@@ -30,12 +21,12 @@ export class Owners {
 
   constructor(queue: Queue) {
     this.#queue = queue;
-    this.#groups = groupsOf(queue);
+    this.#buckets = bucketsOf(queue);
   }
 
   /** Messages may be in groups that count. */
   get matter(): boolean {
-    return this.#groups !== undefined;
+    return this.#buckets !== undefined;
   }
 
   // ---- Consumers --------------------------------------------------------------------------------------------------
@@ -76,7 +67,7 @@ export class Owners {
       this.#takeAway(share, () => true);
       share.owned = 0;
     }
-    this.#groups = groupsOf(this.#queue);
+    this.#buckets = bucketsOf(this.#queue);
     for (const share of shares) this.adopt(share);
     this.#retry();
   }
@@ -89,9 +80,9 @@ export class Owners {
   /** All groups of a consumer are to be somebody else's, as soon as nothing of them is in its hands. */
   giveUpAll(share: Share): void {
     this.#takeAway(share, () => true);
-    const groups = this.#groups;
-    if (groups !== undefined && share.owned > 0)
-      for (const bucket of groups.of(share.number)) this.giveUp(bucket, share);
+    const buckets = this.#buckets;
+    if (buckets !== undefined && share.owned > 0)
+      for (const bucket of buckets.of(share.number)) this.giveUp(bucket, share);
     this.#retry();
   }
 
@@ -102,7 +93,7 @@ export class Owners {
     const fair = Math.ceil(others.reduce((sum, share) => sum + (share?.owned ?? 0), 0) / peers.length);
     for (const share of others as Share[]) {
       let excess = share.subscription.priority === priority ? share.owned - fair : share.owned;
-      for (const bucket of this.#groups?.of(share.number) ?? []) {
+      for (const bucket of this.#buckets?.of(share.number) ?? []) {
         if (excess-- <= 0) break;
         this.giveUp(bucket, share);
       }
@@ -113,72 +104,73 @@ export class Owners {
 
   /** The bucket of a message's group; -1 when it is in none. */
   bucketAt(lane: Lane, here: number): number {
-    if (this.#groups === undefined) return -1;
+    if (this.#buckets === undefined) return -1;
     const { ring } = lane;
     const { bodies } = this.#queue.engine;
     const table = (ring.info(here) & TRANSIENT_BODY) === 0 ? bodies.logged : bodies.transient;
     const hash = table.flags(ring.body(here));
-    return hash === 0 ? -1 : this.#groups.bucketOf(hash);
+    return hash === 0 ? -1 : this.#buckets.bucketOf(hash);
   }
 
   /** The owner of a bucket. */
   of(bucket: number): Share | undefined {
-    return bucket < 0 ? undefined : this.#shares[(this.#groups as Groups).owner(bucket)];
+    return bucket < 0 ? undefined : this.#shares[(this.#buckets as Buckets).owner(bucket)];
   }
 
   isGivingUp(bucket: number): boolean {
-    return (this.#groups as Groups).isEnding(bucket);
+    return (this.#buckets as Buckets).isEnding(bucket);
   }
 
   /** A bucket that is nobody's becomes a consumer's. */
   give(bucket: number, share: Share): void {
-    (this.#groups as Groups).pin(bucket, share.number);
+    (this.#buckets as Buckets).pin(bucket, share.number);
     share.owned++;
   }
 
   /** A message of the bucket goes to its owner. Answers whether it is the first one. */
   handedOut(bucket: number): boolean {
-    return (this.#groups as Groups).handedOut(bucket);
+    return (this.#buckets as Buckets).handedOut(bucket);
   }
 
   /** A delivery is about to be settled, or to go back. */
   settled(lane: Lane, here: number): void {
-    const groups = this.#groups;
+    const buckets = this.#buckets;
     const bucket = this.bucketAt(lane, here);
-    if (groups === undefined || bucket < 0 || groups.owner(bucket) === NOBODY || !groups.settled(bucket)) return;
+    if (buckets === undefined || bucket < 0 || buckets.owner(bucket) === NOBODY || !buckets.settled(bucket)) return;
     const owner = this.of(bucket) as Share;
     // Those that take on request hold a group only as long as they hold a message of it.
-    const lasts = this.serves(owner) && !owner.subscription.pull && !groups.isEnding(bucket);
+    const lasts = this.serves(owner) && !owner.subscription.pull && !buckets.isEnding(bucket);
     if (!lasts) this.giveUp(bucket, owner);
   }
 
   /** Hand nothing more of a bucket to its owner; it is nobody's once all of it is settled. */
   giveUp(bucket: number, owner: Share): void {
-    const groups = this.#groups as Groups;
-    groups.end(bucket);
+    const buckets = this.#buckets as Buckets;
+    buckets.end(bucket);
     this.#takeAway(owner, (lane, here) => this.bucketAt(lane, here) === bucket);
-    if (groups.unsettled(bucket) === 0) this.#free(bucket, owner);
+    if (buckets.unsettled(bucket) === 0) this.#free(bucket, owner);
   }
 
   /** Take the bucket of a group away from its owner. Answers whether it was somebody's. */
-  reset(hash: number): boolean {
-    const bucket = this.#groups?.bucketOf(hash) ?? -1;
+  release(hash: number): boolean {
+    const bucket = this.#buckets?.bucketOf(hash) ?? -1;
     const owner = this.of(bucket);
     if (owner === undefined) return false;
     this.giveUp(bucket, owner);
     return true;
   }
 
-  *pinned(): IterableIterator<PinnedBucket> {
-    const groups = this.#groups;
-    for (const bucket of groups?.pinned() ?? []) {
-      const unsettled = (groups as Groups).unsettled(bucket);
-      yield { bucket, owner: (this.of(bucket) as Share).subscription, unsettled, ending: this.isGivingUp(bucket) };
+  *pinned(): IterableIterator<PinnedGroups> {
+    const buckets = this.#buckets;
+    for (const bucket of buckets?.pinned() ?? []) {
+      const { tag, client } = (this.of(bucket) as Share).subscription.info();
+      const unsettled = (buckets as Buckets).unsettled(bucket);
+      yield { bucket, tag, client, unsettled, ending: this.isGivingUp(bucket) };
     }
   }
 
   #free(bucket: number, owner: Share): void {
-    (this.#groups as Groups).unpin(bucket);
+    (this.#buckets as Buckets).unpin(bucket);
     owner.owned--;
     this.#retry();
   }
@@ -237,6 +229,6 @@ export class Owners {
   }
 }
 
-function groupsOf({ grouped, rules }: Queue): Groups | undefined {
-  return grouped && rules.groupBuckets > 0 ? new Groups(rules.groupBuckets) : undefined;
+function bucketsOf({ grouped, rules }: Queue): Buckets | undefined {
+  return grouped && rules.groupBuckets > 0 ? new Buckets(rules.groupBuckets) : undefined;
 }

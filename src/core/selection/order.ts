@@ -1,5 +1,5 @@
 /** The order in which the ready messages of a queue go out, as numbers: the highest level first, in a level by position. */
-import { LANE_SPAN } from './lane.ts';
+import { LANE_SPAN } from '../queue/lane.ts';
 
 const LEVEL_MAX = 255;
 

@@ -1,7 +1,7 @@
 /** The number under which a message's group is known in the index of bodies, so that choosing reads no bodies. */
-import { Message } from './message.ts';
-import { hasFacts, readStored } from './stored-message.ts';
-import { murmur2 } from './topic/partitioner.ts';
+import { Message } from '../message.ts';
+import { hasFacts, readStored } from '../stored-message.ts';
+import { murmur2 } from '../topic/partitioner.ts';
 
 /**
  * 1 to 65535, or 0 when the message is in no group. Written to disk in the flags of body rows: never to be changed.

@@ -2,10 +2,11 @@
  * What waits for one consumer alone: messages of groups that are its own and that were met while others looked for theirs.
  * A few of them stand in a list; of the rest it is known where to look for them again.
  */
+
+import { LANE_SPAN } from '../queue/lane.ts';
+import { PositionHeap } from '../queue/position-heap.ts';
 import type { Subscription } from '../subscription.ts';
-import { LANE_SPAN } from './lane.ts';
 import { orderOf } from './order.ts';
-import { PositionHeap } from './position-heap.ts';
 import type { Scan } from './scan.ts';
 
 const LISTED_MAX = 512;

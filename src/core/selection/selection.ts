@@ -8,13 +8,13 @@
  * A queue without filters and groups has no selection and pays for none.
  */
 import { FLAG_ENDS_GROUP } from '../message.ts';
+import type { Lane } from '../queue/lane.ts';
+import type { Queue } from '../queue/queue.ts';
+import { ReadAhead } from '../queue/read-ahead.ts';
 import type { Subscription } from '../subscription.ts';
-import type { Lane } from './lane.ts';
 import { orderOf } from './order.ts';
 import { Owners } from './owners.ts';
 import { isParked, setParked } from './parking.ts';
-import type { Queue } from './queue.ts';
-import { ReadAhead } from './read-ahead.ts';
 import { Scan } from './scan.ts';
 import { Share } from './share.ts';
 

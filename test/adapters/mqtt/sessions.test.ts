@@ -127,3 +127,17 @@ t.test('closing the adapter ends every session and publishes wills', async (t) =
   t.equal(h.open().connection.closed, true, 'no new ones');
   await h.close();
 });
+
+t.test(
+  'a client that never acknowledges is disconnected after a while, and its session keeps the message',
+  async (t) => {
+    const h = await Harness.start({ limits: { consumerTimeoutMs: 40 } });
+    t.teardown(() => h.close());
+    const lazy = await h.connect({ clientId: 'lazy', clean: false });
+    await lazy.subscribe(1, ['a', 1]);
+    const publisher = await h.connect();
+    await publisher.publishSafely('a', 'x');
+    await lazy.closed();
+    t.match(h.broker.admin.queue('/', 'mqtt.session.lazy'), { ready: 1, unsettled: 0 });
+  },
+);

@@ -45,6 +45,7 @@ export const LIMITS = {
   topicBlockBytes: [512 * 1024, 'bytes of one block of a topic file: what is checked and read at once'],
   topicFileBytes: [64 * 1024 * 1024, 'bytes of one file of a topic, unless the topic says otherwise'],
   topicCacheBytesMax: [32 * 1024 * 1024, 'bytes of topic blocks kept in memory for readers'],
+  topicCompactBytes: [64 * 1024 * 1024, 'bytes of memory for keys while a topic is compacted'],
   topicSweepMs: [60_000, 'milliseconds between two looks for messages of topics that are too old'],
   filterBytesMax: [8 * 1024, 'bytes of a filter'],
   filterDepthMax: [64, 'levels of parentheses and operators in a filter'],

@@ -101,6 +101,13 @@ export interface TopicSettings {
   retentionMs?: number;
   /** Bytes of one partition beyond which its oldest files are removed; at least so many stay. Unset: no limit. */
   retentionBytes?: number;
+  /** Of messages with a key (their group; else, when they came through an exchange with bindings, their routing key) only the
+   *  newest is kept; one with an empty body says that there is none. The others stay. */
+  compact?: boolean;
+  /** Messages younger than this are not compacted; unset: 0. */
+  compactLagMs?: number;
+  /** So long at least a message with an empty body stays, for readers to see it; unset: a day. */
+  tombstoneMs?: number;
   /** Bytes at which a new file is begun; unset: `limits.topicFileBytes`. */
   fileBytes?: number;
 }

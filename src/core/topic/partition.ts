@@ -43,6 +43,8 @@ export class Partition implements AwaitsBatches {
   files: readonly SealedFile[] = [];
   /** The offset up to which messages are sealed, or gone. */
   sealedEnd = 0;
+  /** What is before it was compacted at least once. */
+  cleanEnd = 0;
   appended = 0;
   deleted = false;
   /** Made when first used: most partitions have no idempotent producer. */
@@ -177,6 +179,14 @@ export class Partition implements AwaitsBatches {
     const gone = this.files.filter((file) => file.end <= this.start);
     if (gone.length > 0) this.files = this.files.filter((file) => file.end > this.start);
     return gone;
+  }
+
+  /** The `count` oldest files were written anew. Answers them. */
+  applyCompacted(count: number, files: readonly SealedFile[], cleanEnd: number): readonly SealedFile[] {
+    const replaced = this.files.slice(0, count);
+    this.files = [...files, ...this.files.slice(count)];
+    this.cleanEnd = cleanEnd;
+    return replaced;
   }
 
   /** Give back the runs of sealed messages: a background job. */

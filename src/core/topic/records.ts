@@ -33,6 +33,8 @@ export const TOPIC_RECORD = {
   shareSettle: 75,
   /** topic u32, group text. */
   shareDelete: 76,
+  /** partition u32, clean end f64, count of the oldest files that are replaced varint, count varint, files in their place. */
+  compacted: 77,
 } as const;
 
 export const TOPIC_RECORD_FIRST = 64;
@@ -56,6 +58,7 @@ export interface StoredPartition {
   start: number;
   /** The offset after the last message of its runs. */
   end: number;
+  cleanEnd: number;
   files: readonly SealedFile[];
   progress: readonly StoredProgress[];
 }
@@ -85,15 +88,18 @@ export function readShape(from: TlvReader): { settings: TopicSettings; partition
 }
 
 export function writeFile(out: TlvWriter, file: SealedFile): void {
-  out.f64(file.base).f64(file.end).f64(file.bytes).f64(file.firstMs).f64(file.newestMs);
+  out.f64(file.base).u32(file.generation).f64(file.end).f64(file.bytes).f64(file.firstMs).f64(file.newestMs);
 }
 
 export function readFile(from: TlvReader): SealedFile {
-  return { base: from.f64(), end: from.f64(), bytes: from.f64(), firstMs: from.f64(), newestMs: from.f64() };
+  return {
+    ...{ base: from.f64(), generation: from.u32(), end: from.f64() },
+    ...{ bytes: from.f64(), firstMs: from.f64(), newestMs: from.f64() },
+  };
 }
 
 export function writePartition(out: TlvWriter, partition: StoredPartition): void {
-  out.u32(partition.row).f64(partition.start).f64(partition.end).varint(partition.files.length);
+  out.u32(partition.row).f64(partition.start).f64(partition.end).f64(partition.cleanEnd).varint(partition.files.length);
   for (const file of partition.files) writeFile(out, file);
   out.varint(partition.progress.length);
   for (const { id, epoch, stretches } of partition.progress) {
@@ -106,9 +112,10 @@ export function readPartition(from: TlvReader): StoredPartition {
   const row = from.u32();
   const start = from.f64();
   const end = from.f64();
+  const cleanEnd = from.f64();
   const files = Array.from({ length: from.varint() }, () => readFile(from));
   const progress = Array.from({ length: from.varint() }, () => readProgress(from));
-  return { row, start, end, files, progress };
+  return { row, start, end, cleanEnd, files, progress };
 }
 
 function readProgress(from: TlvReader): StoredProgress {

@@ -22,8 +22,10 @@ const CRC_FROM = 8;
 
 /** One file as the journal knows it. Immutable: a file that has grown is a new object. */
 export interface SealedFile {
-  /** First offset; with the partition, its name. */
+  /** First offset; with the partition and the generation, its name. */
   readonly base: number;
+  /** How often what is in it was compacted. */
+  readonly generation: number;
   /** The offset after its last one. */
   readonly end: number;
   /** So far it counts. */
@@ -34,8 +36,9 @@ export interface SealedFile {
 }
 
 /** Path of a file on the disk. */
-export function pathOf(partition: number, base: number): string {
-  return `${TOPIC_FOLDER}/${String(partition).padStart(10, '0')}-${String(base).padStart(16, '0')}.seg`;
+export function pathOf(partition: number, { base, generation }: Pick<SealedFile, 'base' | 'generation'>): string {
+  const name = `${String(partition).padStart(10, '0')}-${String(base).padStart(16, '0')}`;
+  return `${TOPIC_FOLDER}/${name}${generation === 0 ? '' : `-${generation}`}.seg`;
 }
 
 export function fileHeader(partition: number, base: number, createdMs: number): Buffer {
@@ -94,10 +97,10 @@ export class FileIndex {
   #known = FILE_HEADER_BYTES;
   #isChecked = false;
 
-  constructor(partition: number, base: number) {
-    this.#path = pathOf(partition, base);
+  constructor(partition: number, file: SealedFile) {
+    this.#path = pathOf(partition, file);
     this.#partition = partition;
-    this.#base = base;
+    this.#base = file.base;
   }
 
   get path(): string {

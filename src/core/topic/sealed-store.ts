@@ -73,8 +73,8 @@ export class SealedStore {
   }
 
   #indexOf(partition: Partition, file: SealedFile): FileIndex {
-    const path = pathOf(partition.id, file.base);
-    const index = this.#indexes.get(path) ?? new FileIndex(partition.id, file.base);
+    const path = pathOf(partition.id, file);
+    const index = this.#indexes.get(path) ?? new FileIndex(partition.id, file);
     this.#indexes.delete(path);
     this.#indexes.set(path, index);
     if (this.#indexes.size > INDEXES_MAX) this.#indexes.delete(this.#indexes.keys().next().value as string);

@@ -104,7 +104,7 @@ export class Sealer implements PartitionObserver {
     const from = partition.sealedEnd;
     if (partition.deleted || from >= partition.durableEnd) return false;
     const before = this.#openFile(partition, from);
-    const path = pathOf(partition.id, before.base);
+    const path = pathOf(partition.id, before);
     const isNew = before.bytes === 0;
     const target = isNew ? await this.#create(partition, path, from) : await this.#disk.open(path, 'write');
     const blocks: PlacedBlock[] = [];
@@ -141,7 +141,7 @@ export class Sealer implements PartitionObserver {
     if (last !== undefined && last.end === from && last.bytes < this.#fileBytes(partition)) {
       if (retentionMs === undefined || firstMs - last.firstMs < retentionMs / FILES_PER_RETENTION) return last;
     }
-    return { base: from, end: from, bytes: 0, firstMs, newestMs: firstMs };
+    return { base: from, generation: 0, end: from, bytes: 0, firstMs, newestMs: firstMs };
   }
 
   #fileBytes(partition: Partition): number {

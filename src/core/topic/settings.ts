@@ -6,7 +6,7 @@ import type { Partition } from './partition.ts';
 import type { Topic } from './topic.ts';
 
 /** Lowest value of each number that may be left out. */
-const LOWEST = { retentionMs: 1, retentionBytes: 1, fileBytes: 4096 } as const;
+const LOWEST = { retentionMs: 1, retentionBytes: 1, fileBytes: 4096, compactLagMs: 0, tombstoneMs: 0 } as const;
 const NAMES = Object.keys(LOWEST) as (keyof typeof LOWEST)[];
 
 /** Throws `invalid-argument`, `limit-exceeded`. @param partitionsMin so many there are already */
@@ -30,7 +30,7 @@ export function checkTopicSettings(settings: TopicSettings, limits: Limits, part
 
 /** Throws `already-exists` when a topic has other settings than are wanted. */
 export function checkSameTopic(topic: Topic, wanted: TopicSettings): void {
-  for (const name of ['partitions', ...NAMES] as const) {
+  for (const name of ['partitions', 'compact', ...NAMES] as const) {
     if (topic.settings[name] !== wanted[name]) {
       const has = topic.settings[name] ?? 'not set';
       throw new CoreError('already-exists', `topic '${topic.name}' has ${name} ${has}, not ${wanted[name]}`);

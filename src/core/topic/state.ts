@@ -53,9 +53,9 @@ export class TopicsMoment {
 function momentOf({ id, vhost, name, settings, partitions }: Topic): TopicMoment {
   return {
     topic: { id, vhostId: vhost.id, name, settings, partitionIds: partitions.map((partition) => partition.id) },
-    partitions: partitions.map(({ runs, start, files, progress }) => ({
+    partitions: partitions.map(({ runs, start, cleanEnd, files, progress }) => ({
       row: runs.row,
-      ...{ start, end: runs.end, files, progress },
+      ...{ start, end: runs.end, cleanEnd, files, progress },
     })),
   };
 }

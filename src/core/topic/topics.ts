@@ -11,6 +11,7 @@ import { TlvReader, TlvWriter } from '../tlv.ts';
 import type { Topology } from '../topology.ts';
 import type { Binding, Vhost } from '../vhost.ts';
 import type { Block } from './block.ts';
+import { Compactor } from './compactor.ts';
 import { Frames } from './frames.ts';
 import { Groups } from './groups.ts';
 import { Origins } from './origins.ts';
@@ -52,6 +53,7 @@ export class Topics {
   #disk!: Disk;
   #store!: SealedStore;
   #sealer: Sealer | undefined;
+  #compactor: Compactor | undefined;
   #sweep: Timer | undefined;
   /** Files on their way out. */
   #removing: Promise<void> = Promise.resolve();
@@ -149,7 +151,10 @@ export class Topics {
     const observer = { sealable: (partition: Partition) => this.#sealer?.sealable(partition) };
     const partition = new Partition(this.#engine, topic, id, number, new Runs(this.#engine.bodies, ring), observer);
     for (const file of stored?.files ?? []) partition.applySealed(file);
-    if (stored !== undefined) partition.applyStart(stored.start);
+    if (stored !== undefined) {
+      partition.applyStart(stored.start);
+      partition.cleanEnd = stored.cleanEnd;
+    }
     this.#partitions.set(id, partition);
     return partition;
   }
@@ -242,6 +247,13 @@ export class Topics {
         for (const _ of partition?.dropSealed() ?? []);
         return;
       }
+      case TOPIC_RECORD.compacted: {
+        const partition = this.#partitions.get(from.u32());
+        const [cleanEnd, count] = [from.f64(), from.varint()];
+        const files = Array.from({ length: from.varint() }, () => readFile(from));
+        partition?.applyCompacted(count, files, cleanEnd);
+        return;
+      }
       case TOPIC_RECORD.commit:
       case TOPIC_RECORD.groupDelete:
         this.groups.replay(type, from);
@@ -290,7 +302,7 @@ export class Topics {
       const missing = pathsOf(partition, files).find((path) => !names.has(path));
       if (missing !== undefined) throw new CoreError('journal-corrupt', `${missing}: the file is missing`);
       const last = files.at(-1);
-      if (last !== undefined) await checkSize(disk, pathOf(partition.id, last.base), last.bytes);
+      if (last !== undefined) await checkSize(disk, pathOf(partition.id, last), last.bytes);
     }
   }
 
@@ -309,6 +321,10 @@ export class Topics {
       },
       retain: (partition) => this.#retain(partition),
     });
+    this.#compactor = new Compactor(this.#engine, this.#disk, {
+      block: (partition, offset) => this.block(partition, offset),
+      compacted: (partition, replaced, files, cleanEnd) => this.#compacted(partition, replaced, files, cleanEnd),
+    });
     const { topicSealBytes } = this.#engine.limits;
     for (const partition of this.#partitions.values()) {
       if (partition.runs.bytes >= topicSealBytes) this.#sealer.sealable(partition);
@@ -316,14 +332,16 @@ export class Topics {
     this.#planSweep();
   }
 
-  /** Resolves when nothing waits to be sealed. */
+  /** Resolves when nothing waits to be sealed or compacted. */
   async sealed(): Promise<void> {
     await this.#sealer?.idle();
+    await this.#compactor?.idle();
   }
 
   async close(): Promise<void> {
     this.#sweep?.cancel();
     await this.#sealer?.stop();
+    await this.#compactor?.stop();
     await this.#removing;
     await this.#store.close();
   }
@@ -333,6 +351,18 @@ export class Topics {
     writeFile(record, file);
     this.#log(TOPIC_RECORD.sealed);
     partition.applySealed(file);
+  }
+
+  #compacted(
+    partition: Partition,
+    replaced: readonly SealedFile[],
+    files: readonly SealedFile[],
+    cleanEnd: number,
+  ): void {
+    record.reset().u32(partition.id).f64(cleanEnd).varint(replaced.length).varint(files.length);
+    for (const file of files) writeFile(record, file);
+    this.#log(TOPIC_RECORD.compacted);
+    this.#removeLater(pathsOf(partition, partition.applyCompacted(replaced.length, files, cleanEnd)));
   }
 
   #planSweep(): void {
@@ -348,6 +378,7 @@ export class Topics {
     const now = this.#engine.clock.now();
     for (const partition of this.#partitions.values()) {
       const { retentionMs } = partition.topic.settings;
+      this.#compactor?.consider(partition);
       if (retentionMs === undefined) continue;
       this.#retain(partition);
       // Only files are removed: what stays in the journal for want of company gets a file of its own.
@@ -359,6 +390,7 @@ export class Topics {
   }
 
   #retain(partition: Partition): void {
+    this.#compactor?.consider(partition);
     this.moveStart(partition, retainedFrom(partition, this.#engine.clock.now()));
   }
 
@@ -384,9 +416,15 @@ export class Topics {
   // ---- Reading ----------------------------------------------------------------------------------------------------
 
   /** The block with `offset`, held for the caller, which is from `start` to `durableEnd`, or the first message after it. */
-  block(partition: Partition, offset: number): Promise<Block> {
+  async block(partition: Partition, offset: number): Promise<Block> {
     const file = offset < partition.sealedEnd ? partition.fileOf(offset) : undefined;
-    return file === undefined ? unsealedBlock(partition, offset) : this.#store.block(partition, file, offset);
+    try {
+      return await (file === undefined ? unsealedBlock(partition, offset) : this.#store.block(partition, file, offset));
+    } catch (error) {
+      // It was sealed or compacted on the way there.
+      if (offset >= partition.sealedEnd || partition.fileOf(offset) === file) throw error;
+      return this.block(partition, offset);
+    }
   }
 
   /** Somebody will ask for the blocks from `offset` on soon. @param count how many */
@@ -427,7 +465,7 @@ export class Topics {
 }
 
 function pathsOf(partition: Partition, files: readonly SealedFile[]): string[] {
-  return files.map((file) => pathOf(partition.id, file.base));
+  return files.map((file) => pathOf(partition.id, file));
 }
 
 async function checkSize(disk: Disk, path: string, bytes: number): Promise<void> {

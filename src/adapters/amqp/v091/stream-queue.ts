@@ -43,6 +43,7 @@ export function streamSettings({
   for (const [name, value] of Object.entries(args)) {
     if (name === 'x-queue-type' || IGNORED.includes(name)) continue;
     if (name === 'x-partitions') settings.partitions = count(name, value);
+    else if (name === 'x-compact' && typeof value === 'boolean') settings.compact = value;
     else if (name === 'x-max-age') settings.retentionMs = interval(name, value);
     else if (name === 'x-max-length-bytes') settings.retentionBytes = count(name, value);
     else if (name === 'x-stream-max-segment-size-bytes') settings.fileBytes = count(name, value);

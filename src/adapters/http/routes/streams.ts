@@ -29,12 +29,28 @@ interface StreamBody {
   retention_ms?: number;
   retention_bytes?: number;
   file_bytes?: number;
+  compact?: boolean;
+  compact_lag_ms?: number;
+  tombstone_ms?: number;
 }
 
 const STREAM_BODY = {
-  ...object({ partitions: COUNT, retention_ms: COUNT, retention_bytes: COUNT, file_bytes: COUNT }),
+  ...object({
+    ...{ partitions: COUNT, retention_ms: COUNT, retention_bytes: COUNT, file_bytes: COUNT },
+    ...{ compact: { type: 'boolean' }, compact_lag_ms: COUNT, tombstone_ms: COUNT },
+  }),
   type: ['object', 'null'],
 };
+
+/** Settings and what they are called here. */
+const SETTINGS = [
+  ['retentionMs', 'retention_ms'],
+  ['retentionBytes', 'retention_bytes'],
+  ['fileBytes', 'file_bytes'],
+  ['compact', 'compact'],
+  ['compactLagMs', 'compact_lag_ms'],
+  ['tombstoneMs', 'tombstone_ms'],
+] as const;
 
 interface Item extends JsonPublish {
   partition?: number;
@@ -340,21 +356,18 @@ function known(context: HttpContext, vhost: string, name: string): TopicInfo {
 }
 
 function settingsOf(body: StreamBody): TopicSettings {
-  const { partitions = 1, retention_ms: retentionMs, retention_bytes: retentionBytes, file_bytes: fileBytes } = body;
-  return {
-    partitions,
-    ...(retentionMs === undefined ? {} : { retentionMs }),
-    ...(retentionBytes === undefined ? {} : { retentionBytes }),
-    ...(fileBytes === undefined ? {} : { fileBytes }),
-  };
+  const settings: TopicSettings = { partitions: body.partitions ?? 1 };
+  for (const [name, member] of SETTINGS) {
+    const value = body[member];
+    if (value !== undefined) Object.assign(settings, { [name]: value });
+  }
+  return settings;
 }
 
 function streamJson(info: TopicInfo): object {
   return {
     name: info.name,
-    retention_ms: info.retentionMs,
-    retention_bytes: info.retentionBytes,
-    file_bytes: info.fileBytes,
+    ...Object.fromEntries(SETTINGS.map(([name, member]) => [member, info[name]])),
     published: info.published,
     partitions: info.details.map(({ durableEnd, ...rest }) => ({ ...rest, durable_end: durableEnd })),
   };

@@ -130,9 +130,14 @@ const RANGES = [
 /** A copy of a message to be published that keeps, in bytes of its own. */
 export function kept(message: Message): Message {
   const copy = Object.assign(new Message(), message);
-  const ranges = RANGES.filter(([start, end]) => message[end] > message[start]);
-  const from = Math.min(...ranges.map(([start]) => message[start]));
-  copy.bytes = Buffer.from(message.bytes.subarray(from, Math.max(0, ...ranges.map(([, end]) => message[end]))));
+  let from = message.bytes.length;
+  let to = 0;
+  for (const [start, end] of RANGES) {
+    if (message[end] === message[start]) continue;
+    if (message[start] < from) from = message[start];
+    if (message[end] > to) to = message[end];
+  }
+  copy.bytes = to === 0 ? EMPTY : Buffer.from(message.bytes.subarray(from, to));
   for (const [start, end] of RANGES) {
     const isEmpty = message[end] === message[start];
     copy[start] = isEmpty ? 0 : message[start] - from;

@@ -24,7 +24,6 @@ import type { Engine } from './engine.ts';
 import { CoreError } from './errors.ts';
 import { type Bag, bagAdd, bagItems, bagRemove } from './exchange/bag.ts';
 import type { Exchange } from './exchange-entity.ts';
-import { hubSource } from './filter/source.ts';
 import { hubOf } from './hub.ts';
 import { MessageMarks } from './marks/marking.ts';
 import { FLAG_DURABLE, FLAG_RETAIN, type HubProperties, type Message, type RoutingKey } from './message.ts';
@@ -148,7 +147,7 @@ export class Producer implements ProducerDoor {
     const { exchange, key } = target;
     const nowMs = this.#engine.now();
     const facts = { exchange, key: key.text, receivedAtMs: nowMs };
-    this.#marks = new MessageMarks(plan, message, hubSource(this.#headersOf(target, message), facts), nowMs);
+    this.#marks = new MessageMarks(plan, message, this.#headersOf(target, message), facts, nowMs);
     return this.#marks.plan;
   }
 

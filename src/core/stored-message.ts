@@ -136,7 +136,8 @@ function writeExt(message: Message, into: Buffer, at: number): void {
     copyBytes(message.bytes, groupStart, groupEnd, into, at);
     at += groupEnd - groupStart;
   }
-  copyBytes(marks, 0, marks.length, into, at);
+  // Another buffer for each message: what `copyBytes` does for long ones is for sources that stay.
+  for (let n = 0; n < marks.length; n++) into[at + n] = marks[n] as number;
 }
 
 /** Whether the stored message `bytes[at, ...)` has an `ext` at all. */

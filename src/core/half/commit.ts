@@ -8,7 +8,6 @@ import { delayInfo } from '../delay/info.ts';
 import type { Engine } from '../engine.ts';
 import { CoreError } from '../errors.ts';
 import type { Exchange } from '../exchange-entity.ts';
-import { hubSource } from '../filter/source.ts';
 import { hubOf } from '../hub.ts';
 import type { BodyRef } from '../journal/journal.ts';
 import { MessageMarks, replayMarks } from '../marks/marking.ts';
@@ -120,7 +119,7 @@ function keyOfView(): RoutingKey {
 /** What queues that remember ids or keep last values need to know of the message in view. */
 function marksFor(engine: Engine, plan: Plan, exchange: string, key: RoutingKey): MessageMarks {
   const facts = { exchange, key: key.text, receivedAtMs: view.receivedAtMs };
-  return new MessageMarks(plan, view, hubSource(hubOf(engine.formats, view), facts), engine.now());
+  return new MessageMarks(plan, view, hubOf(engine.formats, view), facts, engine.now());
 }
 
 function show(engine: Engine, part: HalfPart, body: StoredBody): void {

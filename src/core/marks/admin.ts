@@ -5,7 +5,7 @@ import type { Queue } from '../queue/queue.ts';
 import { RECORD } from '../records.ts';
 import type { Topology } from '../topology.ts';
 import type { MessageIdsAdmin as MessageIdsAdminDoor } from './door.ts';
-import { printOf } from './print.ts';
+import { type Print, printOf } from './print.ts';
 
 export class MessageIdsAdmin implements MessageIdsAdminDoor {
   readonly #topology: Topology;
@@ -20,7 +20,7 @@ export class MessageIdsAdmin implements MessageIdsAdminDoor {
 
   has(vhost: string, name: string, id: string): boolean {
     const { marks, engine } = this.#queue(vhost, name);
-    return marks?.dedup?.has(printOf(id) as Buffer, engine.now()) ?? false;
+    return marks?.dedup?.has(printOf(id) as Print, engine.now()) ?? false;
   }
 
   async forget(vhost: string, name: string): Promise<void> {

@@ -1,12 +1,13 @@
 /**
  * The message ids a queue remembers: those of the last while (`x-dedup-window-ms`), and of the last so many messages
  * (`x-dedup-count-max`). They are kept in a few generations of equal size, of which the oldest goes as a whole: what counts as
- * remembered is exact in time, and up to a quarter more than the count.
+ * remembered is exact in time, and up to half more than the count.
  */
 import type { Queue } from '../queue/queue.ts';
+import type { Print } from './print.ts';
 import { type PrintMoment, PrintTable } from './print-table.ts';
 
-const GENERATIONS = 4;
+const GENERATIONS = 2;
 
 interface Generation {
   /** Wall clock, when it began. */
@@ -34,14 +35,15 @@ export class DedupWindow {
   }
 
   /** Whether a message with this id came within the window. */
-  has(print: Buffer, nowMs: number): boolean {
+  has(print: Print, nowMs: number): boolean {
     const fromMs = nowMs - this.#queue.rules.dedupWindowMs;
     // The same id may be in several generations, when it came again after its time.
-    return this.#generations.some(({ seen }) => Math.abs(seen.get(print)) > fromMs);
+    for (const { seen } of this.#generations) if (Math.abs(seen.get(print)) > fromMs) return true;
+    return false;
   }
 
   /** A message with this id has come. @param isLogged a restart keeps it */
-  add(print: Buffer, nowMs: number, isLogged: boolean): void {
+  add(print: Print, nowMs: number, isLogged: boolean): void {
     this.expire(nowMs);
     const { dedupWindowMs } = this.#queue.rules;
     const young = this.#generations.at(-1);
@@ -78,7 +80,7 @@ export class DedupWindow {
   }
 
   /** An id of a checkpoint; generations come in order. */
-  restore(sinceMs: number, print: Buffer, seenMs: number): void {
+  restore(sinceMs: number, print: Print, seenMs: number): void {
     if (this.#generations.at(-1)?.sinceMs !== sinceMs) this.#begin(sinceMs);
     this.#generations.at(-1)?.seen.set(print, seenMs);
   }

@@ -2,13 +2,17 @@
  * The newest message of each value in a last-value queue (`x-last-value-key`): a newer one with the same value takes the older
  * one out. An older one that somebody holds is only marked, and does not come back.
  */
+import type { FilterSource } from '../filter/filter.ts';
 import { GIVEN_UP_MASK, SUPERSEDED } from '../queue/entry-info.ts';
 import type { Queue } from '../queue/queue.ts';
+import { type Print, printOf } from './print.ts';
 import { type PrintMoment, PrintTable } from './print-table.ts';
 
 export class LastValues {
   /** Name of what makes the value; undefined while nobody knows, in replay. */
-  key: string | undefined;
+  #key: string | undefined;
+  /** Keeps values of different keys apart. */
+  #seed = 0;
   readonly #queue: Queue;
   /** Fingerprint of key and value -> position in the queue, which may hold nothing any more. */
   readonly #newest: PrintTable;
@@ -19,14 +23,28 @@ export class LastValues {
     this.#newest = new PrintTable((position) => isHere(queue, position));
   }
 
+  get key(): string | undefined {
+    return this.#key;
+  }
+
+  set key(key: string | undefined) {
+    this.#key = key;
+    this.#seed = printOf(key)?.a ?? 0;
+  }
+
+  /** The fingerprint of a message's value; undefined when it has none. */
+  printOf(source: FilterSource): Print | undefined {
+    return this.#key === undefined ? undefined : printOf(source.value(this.#key), this.#seed);
+  }
+
   /** There may be one more value, or this one is there already. */
-  hasRoomFor(print: Buffer): boolean {
+  hasRoomFor(print: Print): boolean {
     const { lastValuesPerQueueMax } = this.#queue.engine.limits;
     return this.#newest.size < lastValuesPerQueueMax || !Number.isNaN(this.#newest.get(print));
   }
 
   /** The message at `position`, which has just come in, is the newest of its value. */
-  came(print: Buffer, position: number): void {
+  came(print: Print, position: number): void {
     const older = this.#newest.get(print);
     if (!Number.isNaN(older)) this.#supersede(older);
     this.#newest.set(print, position);
@@ -46,7 +64,7 @@ export class LastValues {
   }
 
   /** The same in replay, where nobody holds anything: what is marked goes when replay is over. */
-  replayCame(print: Buffer, position: number): void {
+  replayCame(print: Print, position: number): void {
     const older = this.#newest.get(print);
     if (!Number.isNaN(older) && isHere(this.#queue, older)) {
       this.#queue.setInfo(older, this.#queue.info(older) | SUPERSEDED);
@@ -58,7 +76,7 @@ export class LastValues {
     return this.#newest.moment();
   }
 
-  restore(print: Buffer, position: number): void {
+  restore(print: Print, position: number): void {
     this.#newest.set(print, position);
   }
 }

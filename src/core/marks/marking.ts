@@ -4,30 +4,33 @@
  *
  *     entry of `ext`: tag u8 (10 message id, 11 last value), length u8, fingerprint 16 bytes, ids of queues u32 ...
  */
-import { readU32 } from '../bytes.ts';
+import { readU32, writeU32 } from '../bytes.ts';
 import { CoreError } from '../errors.ts';
 import type { FilterSource } from '../filter/filter.ts';
-import type { Message } from '../message.ts';
+import { hubSource, type MessageFacts } from '../filter/source.ts';
+import type { HubProperties, Message } from '../message.ts';
 import type { Plan } from '../plan.ts';
 import type { EntryLog } from '../queue/entry-log.ts';
 import { Lane } from '../queue/lane.ts';
 import type { Queue } from '../queue/queue.ts';
 import { EXT_DEDUP, EXT_ENTERED_AT, EXT_LAST_VALUE, extOf, hasExt, receivedAt } from '../stored-message.ts';
-import { PRINT_BYTES, printOf } from './print.ts';
+import { PRINT_BYTES, type Print, printOf, readPrint, samePrint, writePrint } from './print.ts';
 import { replayedDedup, replayedLastValues } from './queue-marks.ts';
 
 /** Where a message says which id repeats of it have, if that is not its message id. */
-const DEDUP_HEADER = 'annotations.x-deduplication-id';
-const MESSAGE_ID = 'properties.message_id';
+const DEDUP_HEADER = 'x-deduplication-id';
 /** Queues named by one entry. */
 const QUEUES_MAX = Math.floor((255 - PRINT_BYTES) / 4);
+/** Of an entry, before the queues: tag, length, fingerprint. */
+const HEAD_BYTES = 2 + PRINT_BYTES;
 /** All entries of one message. */
 const EXT_BYTES_MAX = 60_000;
+const NOTHING = Buffer.alloc(0);
 
 /** A fingerprint and the queues it is for. */
 interface Mark {
   readonly tag: number;
-  readonly print: Buffer;
+  readonly print: Print;
   readonly queues: Queue[];
 }
 
@@ -42,8 +45,9 @@ export class MessageMarks {
   readonly #marks: readonly Mark[];
 
   /** @throws CoreError `limit-exceeded` when a queue keeps too many last values already */
-  constructor(routed: Plan, message: Message, source: FilterSource, nowMs: number) {
-    const id = printOf(source.value(DEDUP_HEADER) ?? source.value(MESSAGE_ID));
+  constructor(routed: Plan, message: Message, hub: HubProperties, facts: MessageFacts, nowMs: number) {
+    const id = printOf(hub.annotations.get(DEDUP_HEADER) ?? hub.messageId);
+    const source = hubSource(hub, facts);
     const marks: Mark[] = [];
     const repeats: Queue[] = [];
     for (const queue of routed.queues) {
@@ -52,10 +56,7 @@ export class MessageMarks {
     }
     this.isRepeat = repeats.length > 0;
     this.plan = this.isRepeat ? routed.without(repeats) : routed;
-    this.ext = message.durable ? Buffer.concat(marks.flatMap(entriesOf)) : Buffer.alloc(0);
-    if (this.ext.length > EXT_BYTES_MAX) {
-      throw new CoreError('limit-exceeded', 'one message for too many queues that remember ids or keep last values');
-    }
+    this.ext = message.durable ? encode(marks) : NOTHING;
     this.#marks = marks;
   }
 
@@ -82,12 +83,11 @@ export class MessageMarks {
 }
 
 /** Add the marks of a message for one queue. */
-function markFor(queue: Queue, id: Buffer | undefined, source: FilterSource, marks: Mark[]): void {
+function markFor(queue: Queue, id: Print | undefined, source: FilterSource, marks: Mark[]): void {
   const { dedup, lastValues } = queue.marks ?? {};
   if (dedup !== undefined && id !== undefined) addMark(marks, EXT_DEDUP, id, queue);
-  if (lastValues?.key === undefined) return;
-  const print = printOf(source.value(lastValues.key), lastValues.key);
-  if (print === undefined) return;
+  const print = lastValues?.printOf(source);
+  if (lastValues === undefined || print === undefined) return;
   if (!lastValues.hasRoomFor(print)) {
     const { lastValuesPerQueueMax } = queue.engine.limits;
     throw new CoreError('limit-exceeded', `queue '${queue.name}' keeps the last of ${lastValuesPerQueueMax} values`);
@@ -95,32 +95,44 @@ function markFor(queue: Queue, id: Buffer | undefined, source: FilterSource, mar
   addMark(marks, EXT_LAST_VALUE, print, queue);
 }
 
-function addMark(marks: Mark[], tag: number, print: Buffer, queue: Queue): void {
-  const same = marks.find((mark) => mark.tag === tag && mark.print.equals(print));
+function addMark(marks: Mark[], tag: number, print: Print, queue: Queue): void {
+  const same = marks.find((mark) => mark.tag === tag && samePrint(mark.print, print));
   if (same === undefined) marks.push({ tag, print, queues: [queue] });
   else same.queues.push(queue);
 }
 
-function becameLast(queue: Queue, print: Buffer, message: Message): void {
+function becameLast(queue: Queue, print: Print, message: Message): void {
   const log = queue.choosy ? queue.entryFor(message) : queue.base;
   const here = log.ring.tail - 1;
   // What waits elsewhere first is no last value; neither is what was dropped as it came.
   if (log instanceof Lane && log.ring.next(here) === here) queue.marks?.lastValues?.came(print, log.offset + here);
 }
 
-function entriesOf({ tag, print, queues }: Mark): Buffer[] {
-  const ids = queues.filter((queue) => queue.logged).map((queue) => queue.id);
-  const entries: Buffer[] = [];
-  for (let from = 0; from < ids.length; from += QUEUES_MAX) {
-    const some = ids.slice(from, from + QUEUES_MAX);
-    const entry = Buffer.alloc(2 + PRINT_BYTES + some.length * 4);
-    entry[0] = tag;
-    entry[1] = entry.length - 2;
-    print.copy(entry, 2);
-    for (const [n, id] of some.entries()) entry.writeUInt32LE(id, 2 + PRINT_BYTES + n * 4);
-    entries.push(entry);
+/** Marks as entries of `ext`, for the queues that a restart keeps. */
+function encode(marks: readonly Mark[]): Buffer {
+  let length = 0;
+  for (const { queues } of marks) length += queues.length * 4 + Math.ceil(queues.length / QUEUES_MAX) * HEAD_BYTES;
+  if (length > EXT_BYTES_MAX) {
+    throw new CoreError('limit-exceeded', 'one message for too many queues that remember ids or keep last values');
   }
-  return entries;
+  const ext = Buffer.allocUnsafe(length);
+  let at = 0;
+  for (const { tag, print, queues } of marks) {
+    let start = at;
+    for (const { logged, id } of queues) {
+      if (!logged) continue;
+      if (at === start || at - start === HEAD_BYTES + QUEUES_MAX * 4) {
+        start = at;
+        ext[at] = tag;
+        writePrint(print, ext, at + 2);
+        at += HEAD_BYTES;
+      }
+      writeU32(ext, at, id);
+      at += 4;
+      ext[start + 1] = at - start - 2;
+    }
+  }
+  return ext.subarray(0, at);
 }
 
 /** Replay put the stored message `bytes[at, ...)` into `logs`, as the last one of each: tell their queues of its marks. */
@@ -134,7 +146,7 @@ export function replayMarks(bytes: Buffer, at: number, logs: readonly EntryLog[]
     entry = value + (bytes[entry + 1] as number);
     if (tag === EXT_ENTERED_AT) cameMs = bytes.readDoubleLE(value);
     if (tag !== EXT_DEDUP && tag !== EXT_LAST_VALUE) continue;
-    const print = bytes.subarray(value, value + PRINT_BYTES);
+    const print = readPrint(bytes, value);
     for (let id = value + PRINT_BYTES; id < entry; id += 4) {
       const log = logs.find(({ queue }) => queue.id === readU32(bytes, id));
       if (log === undefined) continue;

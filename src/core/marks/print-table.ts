@@ -2,7 +2,7 @@
  * A hash table from fingerprints to numbers, outside the collected heap: 24 B a slot, at most three quarters of them in use.
  * Slots lie in chunks; a checkpoint shares the chunks as they are, and a shared chunk is copied before it is written to.
  */
-import { readU32 } from '../bytes.ts';
+import type { Print } from './print.ts';
 
 const FIRST_SLOTS = 16;
 const CHUNK_BITS = 10;
@@ -35,28 +35,27 @@ export class PrintTable {
   }
 
   /** The number of a fingerprint; NaN when it has none. */
-  get(print: Buffer): number {
-    const slot = this.#find(readU32(print, 0), readU32(print, 4), readU32(print, 8), readU32(print, 12));
-    return this.#valueAt(slot);
+  get(print: Print): number {
+    return this.#valueAt(this.#find(print));
   }
 
-  set(print: Buffer, value: number): void {
-    this.#set(readU32(print, 0), readU32(print, 4), readU32(print, 8), readU32(print, 12), value);
-  }
-
-  #set(a: number, b: number, c: number, d: number, value: number): void {
-    let slot = this.#find(a, b, c, d);
+  set(print: Print, value: number): void {
+    let slot = this.#find(print);
     if (Number.isNaN(this.#valueAt(slot))) {
       if ((this.size + 1) * 4 > this.#slots * 3) {
         this.#rebuild();
-        slot = this.#find(a, b, c, d);
+        slot = this.#find(print);
       }
       this.size++;
     }
     const { prints, values } = this.#writable(slot >> CHUNK_BITS);
     const at = slot & (CHUNK_SLOTS - 1);
     values[at] = value;
-    prints.set([a, b, c, d], at * WORDS);
+    const word = at * WORDS;
+    prints[word] = print.a;
+    prints[word + 1] = print.b;
+    prints[word + 2] = print.c;
+    prints[word + 3] = print.d;
   }
 
   #valueAt(slot: number): number {
@@ -64,7 +63,7 @@ export class PrintTable {
   }
 
   /** The slot of a fingerprint, or the empty one where it would be. */
-  #find(a: number, b: number, c: number, d: number): number {
+  #find({ a, b, c, d }: Print): number {
     const mask = this.#slots - 1;
     for (let slot = a & mask; ; slot = (slot + 1) & mask) {
       const { prints, values } = this.#chunks[slot >> CHUNK_BITS] as Chunk;
@@ -108,15 +107,14 @@ function emptyChunk(slots: number): Chunk {
   return { prints: new Uint32Array(slots * WORDS), values: new Float64Array(slots).fill(Number.NaN) };
 }
 
-/** The entries of a moment. The fingerprint is good until the next one. */
-export function* entriesOf(moment: PrintMoment): IterableIterator<readonly [print: Buffer, value: number]> {
-  const print = Buffer.alloc(WORDS * 4);
+/** The entries of a moment. */
+export function* entriesOf(moment: PrintMoment): IterableIterator<readonly [print: Print, value: number]> {
   for (const { prints, values } of moment) {
     for (let at = 0; at < values.length; at++) {
       const value = values[at] as number;
       if (Number.isNaN(value)) continue;
-      for (let word = 0; word < WORDS; word++) print.writeUInt32LE(prints[at * WORDS + word] as number, word * 4);
-      yield [print, value];
+      const [a = 0, b = 0, c = 0, d = 0] = prints.subarray(at * WORDS, (at + 1) * WORDS);
+      yield [{ a, b, c, d }, value];
     }
   }
 }

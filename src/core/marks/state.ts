@@ -2,7 +2,7 @@
 import type { Queue } from '../queue/queue.ts';
 import type { TlvReader, TlvWriter } from '../tlv.ts';
 import type { Topology } from '../topology.ts';
-import { PRINT_BYTES } from './print.ts';
+import type { Print } from './print.ts';
 import { entriesOf, type PrintMoment } from './print-table.ts';
 import { replayedDedup, replayedLastValues } from './queue-marks.ts';
 
@@ -46,13 +46,13 @@ export class MarksMoment {
   }
 }
 
-type Entries = (readonly [print: Buffer, value: number])[];
+type Entries = (readonly [print: Print, value: number])[];
 
 function* parts(moment: PrintMoment, wanted: (value: number) => boolean): Generator<Entries, void, undefined> {
   let some: Entries = [];
-  for (const [print, value] of entriesOf(moment)) {
-    if (!wanted(value)) continue;
-    some.push([Buffer.from(print), value]);
+  for (const entry of entriesOf(moment)) {
+    if (!wanted(entry[1])) continue;
+    some.push(entry);
     if (some.length < ENTRIES_PER_OBJECT) continue;
     yield some;
     some = [];
@@ -62,19 +62,15 @@ function* parts(moment: PrintMoment, wanted: (value: number) => boolean): Genera
 
 function writeEntries(out: TlvWriter, entries: Entries): void {
   out.u32(entries.length);
-  for (const [print, value] of entries) {
-    for (let at = 0; at < PRINT_BYTES; at += 4) out.u32(print.readUInt32LE(at));
-    out.f64(value);
-  }
+  for (const [{ a, b, c, d }, value] of entries) out.u32(a).u32(b).u32(c).u32(d).f64(value);
 }
 
 /** Take one object back. */
 export function loadMarkObject(topology: Topology, kind: number, from: TlvReader): void {
   const queue = topology.queuesById.get(from.u32());
   const sinceMs = kind === MARK_OBJECT.seenIds ? from.f64() : 0;
-  const print = Buffer.alloc(PRINT_BYTES);
   for (let left = from.u32(); left > 0; left--) {
-    for (let at = 0; at < PRINT_BYTES; at += 4) print.writeUInt32LE(from.u32(), at);
+    const print = { a: from.u32(), b: from.u32(), c: from.u32(), d: from.u32() };
     const value = from.f64();
     if (queue === undefined) continue;
     if (kind === MARK_OBJECT.seenIds) replayedDedup(queue).restore(sinceMs, print, value);

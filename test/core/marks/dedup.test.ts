@@ -2,7 +2,7 @@
 import t from 'tap';
 import { limitsWith } from '../../../src/core/limits.ts';
 import { DedupWindow } from '../../../src/core/marks/dedup-window.ts';
-import { printOf } from '../../../src/core/marks/print.ts';
+import { type Print, printOf } from '../../../src/core/marks/print.ts';
 import type { Queue } from '../../../src/core/queue/queue.ts';
 import { collect, key } from '../fixture.ts';
 import { crashed, drained, marked, reopened, scene } from './support.ts';
@@ -183,11 +183,11 @@ t.test('the count: at least so many are remembered, and not many more', (t) => {
   const rules = { dedupWindowMs: Number.POSITIVE_INFINITY, dedupCountMax: 1000 };
   const window = new DedupWindow({ rules, engine: { limits: limitsWith() } } as unknown as Queue);
   for (let n = 0; n < 10_000; n++) {
-    window.add(printOf(n) as Buffer, n + 1, true);
+    window.add(printOf(n) as Print, n + 1, true);
     if (n < 1000 || n % 97 !== 0) continue;
-    for (const back of [0, 1, 500, 999]) t.ok(window.has(printOf(n - back) as Buffer, n + 1));
-    t.notOk(window.has(printOf(n - 1251) as Buffer, n + 1));
-    if (window.size > 1250) t.fail(`${window.size} ids`);
+    for (const back of [0, 1, 500, 999]) t.ok(window.has(printOf(n - back) as Print, n + 1));
+    t.notOk(window.has(printOf(n - 1501) as Print, n + 1));
+    if (window.size > 1500) t.fail(`${window.size} ids`);
   }
   t.end();
 });

@@ -160,7 +160,9 @@ t.test('a ring that is made smaller while the queue lives, and what that would d
   await s.settle();
   const { policies } = s.broker.admin;
   const rules = { 'ring-size': 2, overflow: 'reject-publish' };
-  t.match(await s.clock.drive(policies.previewQueueRules('/', 'q', rules)), { items: [{ overLength: 3 }] });
+  t.match(await s.clock.drive(policies.previewQueueRules('/', 'q', rules)), {
+    items: [{ overLength: 0, overRing: 3 }],
+  });
   await s.clock.drive(policies.setQueueRules('/', 'q', rules));
   t.same(await drained(s, 'q'), ['4', '5']);
 });

@@ -3,7 +3,6 @@
  * horizon, found by a search that goes on beside delivery. Slots that begin later are not searched yet. What has gone out of
  * the slot is passed over when its turn comes.
  */
-import { TRANSIENT_BODY } from '../bodies.ts';
 import { EntryLog } from '../queue/entry-log.ts';
 import type { Queue } from '../queue/queue.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
@@ -111,13 +110,8 @@ export class DelaySlot extends EntryLog {
 
   // ---- Replay -----------------------------------------------------------------------------------------------------
 
-  override adopt(): void {
-    const { ring } = this;
-    for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
-      if ((ring.info(position) & TRANSIENT_BODY) !== 0) ring.settle(position);
-      else this.replayCame(this.lengthOf(position));
-    }
-  }
+  /** The info means something else here. */
+  protected override adopted(): void {}
 
   protected override replayCame(length: number): void {
     this.#delays.entered(this, length);

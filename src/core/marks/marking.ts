@@ -102,7 +102,7 @@ function addMark(marks: Mark[], tag: number, print: Print, queue: Queue): void {
 }
 
 function becameLast(queue: Queue, print: Print, message: Message): void {
-  const log = queue.choosy ? queue.entryFor(message) : queue.base;
+  const log = queue.entryFor(message);
   const here = log.ring.tail - 1;
   // What waits elsewhere first is no last value; neither is what was dropped as it came.
   if (log instanceof Lane && log.ring.next(here) === here) queue.marks?.lastValues?.came(print, log.offset + here);

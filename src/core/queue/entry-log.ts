@@ -163,18 +163,23 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
 
   /** Take the ring as a checkpoint held it: entries of messages that were not logged are gone. */
   adopt(): void {
-    const { ring, queue } = this;
+    const { ring } = this;
     for (let position = ring.next(0); position >= 0; position = ring.next(position + 1)) {
       const info = ring.info(position);
       if ((info & TRANSIENT_BODY) !== 0) {
         ring.settle(position);
         continue;
       }
-      if ((info & FORGOTTEN) !== 0) ring.setInfo(position, info & ~FORGOTTEN);
       this.replayCame(this.lengthOf(position));
       this.#noteGroup(ring.body(position));
-      if ((info & GIVEN_UP_MASK) !== 0) queue.foundGivenUp = true;
+      this.adopted(position, info);
     }
+  }
+
+  /** An entry was in a checkpoint, with this info. */
+  protected adopted(position: number, info: number): void {
+    if ((info & FORGOTTEN) !== 0) this.ring.setInfo(position, info & ~FORGOTTEN);
+    if ((info & GIVEN_UP_MASK) !== 0) this.queue.foundGivenUp = true;
   }
 
   replayPush(row: number, length: number, info: number): void {

@@ -27,6 +27,10 @@ t.test('arguments become rules; names that are no rules are left alone', async (
     'x-consumer-timeout': 1000,
     'x-group-buckets': 16,
     'x-group-rebalance': true,
+    'x-ring-size': 100,
+    'x-dedup-window-ms': 60_000,
+    'x-dedup-count-max': 1000,
+    'x-last-value-key': 'header.device',
     'x-something': [1],
   };
   t.same(
@@ -44,6 +48,10 @@ t.test('arguments become rules; names that are no rules are left alone', async (
       consumerTimeoutMs: 1000,
       groupBuckets: 16,
       groupRebalance: true,
+      ringSize: 100,
+      dedupWindowMs: 60_000,
+      dedupCountMax: 1000,
+      lastValueKey: 'header.device',
       retry: { type: 'all', minMs: 1000, maxMs: 5000 },
     },
   );

@@ -1,5 +1,5 @@
 /** Publishes in JSON that stand in a list: in a batch, and in a transaction (docs/transactions.md). */
-import { type Address, type Broker, MANDATORY, Message, type Transaction } from '../core/index.ts';
+import { type Address, type Broker, MANDATORY, Message, type OffsetCommit, type Transaction } from '../core/index.ts';
 import { bodyOf, fillMessage, type JsonPublish, PUBLISH_PROPERTIES } from './json-message.ts';
 import { type AddressBook, type JsonTarget, TARGET_ONE_OF, TARGET_PROPERTIES, targetOf } from './targets.ts';
 
@@ -25,6 +25,37 @@ export function isMandatory(item: JsonItem): boolean {
 
 /** `fillMessage` fills it and the core copies it before the call returns: one is enough. */
 const view = new Message();
+
+/** How far a group has come in a topic. */
+export interface JsonOffset {
+  group: string;
+  stream: string;
+  partition: number;
+  offset: number;
+  metadata?: string;
+}
+
+const count = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const;
+export const JSON_OFFSET = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['group', 'stream', 'partition', 'offset'],
+  properties: {
+    ...{ group: { type: 'string' }, stream: { type: 'string' }, partition: count, offset: count },
+    metadata: { type: 'string' },
+  },
+} as const;
+
+/** Make offsets part of a transaction. Throws what `Transaction.commitOffsets` does. */
+export function holdOffsets(transaction: Transaction, offsets: readonly JsonOffset[]): void {
+  const groups = new Map<string, OffsetCommit[]>();
+  for (const { group, stream, ...rest } of offsets) {
+    const others = groups.get(group);
+    if (others === undefined) groups.set(group, [{ topic: stream, ...rest }]);
+    else others.push({ topic: stream, ...rest });
+  }
+  for (const [group, commits] of groups) transaction.commitOffsets(group, commits);
+}
 
 /** Make publishes part of a transaction. Throws what `Transaction.publish` does, and `not-found`, `invalid-argument`. */
 export function holdPublishes(

@@ -3,7 +3,7 @@ import { Ajv, type ValidateFunction } from 'ajv';
 import { CoreError } from '../../core/index.ts';
 import { HALF_NAME, type JsonPrepare, PREPARE_PROPERTIES } from '../json-half.ts';
 import { type JsonPublish, PUBLISH_PROPERTIES } from '../json-message.ts';
-import { ITEMS_MAX, JSON_ITEM, type JsonItem } from '../json-transaction.ts';
+import { ITEMS_MAX, JSON_ITEM, JSON_OFFSET, type JsonItem, type JsonOffset } from '../json-transaction.ts';
 import { type JsonTarget, TARGET_ONE_OF, TARGET_PROPERTIES } from '../targets.ts';
 
 /** Names a request, chosen by the client and sent back with its answer. */
@@ -81,6 +81,8 @@ export interface TransactionFrame {
   id: FrameId;
   publishes?: JsonItem[];
   settlements?: Omit<SettleFrame, 'id'>[];
+  /** How far groups have come in topics. */
+  offsets?: JsonOffset[];
 }
 /** Prepare messages that nobody sees until they are committed. */
 export interface PrepareFrame extends JsonPrepare {
@@ -228,6 +230,7 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
       {
         publishes: { type: 'array', maxItems: ITEMS_MAX, items: JSON_ITEM },
         settlements: { type: 'array', maxItems: ITEMS_MAX, items: settlement },
+        offsets: { type: 'array', maxItems: ITEMS_MAX, items: JSON_OFFSET },
       },
       ['id'],
     ),

@@ -19,6 +19,7 @@ import {
 import type { Authenticator, Login } from '../auth.ts';
 import { deliverAt } from '../deliver-at.ts';
 import { checkText } from '../json-message.ts';
+import { holdOffsets } from '../json-transaction.ts';
 import type { Log } from '../log.ts';
 import { TOPIC_EXCHANGE } from '../targets.ts';
 import { enteredVhost, loginOf } from '../web.ts';
@@ -343,10 +344,11 @@ export class JsonSession {
     if (id !== undefined) subscription.afterDurable(() => this.#send({ op: 'ok', id, settled }));
   }
 
-  #transact({ id, publishes = [], settlements = [] }: TransactionFrame, publisher: Publisher): void {
+  #transact({ id, publishes = [], settlements = [], offsets = [] }: TransactionFrame, publisher: Publisher): void {
     const named = settlements.map((item) => ({ item, subscription: this.#queueSubscription(item.sub) }));
     let settled = 0;
     const hold = (transaction: Transaction): void => {
+      holdOffsets(transaction, offsets);
       for (const { item, subscription } of named) {
         settled += subscription.hold(transaction, rangesOf(item), opOf(item));
       }

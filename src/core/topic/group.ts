@@ -14,7 +14,7 @@ import { type StoredOffset, TOPIC_RECORD, writeOffsets } from './records.ts';
 
 const record = new TlvWriter();
 
-type FoundCommit = OffsetCommit & { readonly source: Partition };
+export type FoundCommit = OffsetCommit & { readonly source: Partition };
 
 export class Group {
   readonly vhost: Vhost;
@@ -44,19 +44,22 @@ export class Group {
     return offsets.map((one) => ({ ...one, source: this.vhost.topicOf(one.topic).partition(one.partition) }));
   }
 
+  /** Whether a client may commit these. Throws `fenced`, `offset-out-of-range`, `invalid-argument`. */
+  checkFor(client: Client, commits: readonly FoundCommit[]): void {
+    this.#check(commits);
+    if (this.members.size === 0) return;
+    const mine = [...this.members].filter((member) => member.client === client);
+    for (const { source } of commits) {
+      if (mine.some((member) => member.held.has(source))) continue;
+      const which = `partition ${source.number} of '${source.topic.name}'`;
+      throw new CoreError('fenced', `${which} is not held by a member of this client in group '${this.name}'`);
+    }
+  }
+
   /** Write offsets down. Throws `offset-out-of-range`, `invalid-argument`; then nothing is written. */
   commit(commits: readonly FoundCommit[], epoch: number): void {
     const { engine } = this.vhost;
-    const { offsetMetadataBytesMax } = engine.limits;
-    for (const { source, offset, metadata } of commits) {
-      if (!Number.isSafeInteger(offset) || offset < 0 || offset > source.durableEnd) {
-        const where = `partition ${source.number} of topic '${source.topic.name}'`;
-        throw new CoreError('offset-out-of-range', `offset ${offset}; ${where} ends at ${source.durableEnd}`);
-      }
-      if (metadata !== undefined && Buffer.byteLength(metadata) > offsetMetadataBytesMax) {
-        throw new CoreError('invalid-argument', `metadata has more than ${offsetMetadataBytesMax} bytes`);
-      }
-    }
+    this.#check(commits);
     const timeMs = engine.clock.now();
     const offsets = commits.map(({ source, offset, metadata = '' }) => ({
       partitionId: source.id,
@@ -69,6 +72,19 @@ export class Group {
     record.copyTo(engine.journal.bytes, at);
     engine.wrote();
     this.apply(offsets, epoch);
+  }
+
+  #check(commits: readonly FoundCommit[]): void {
+    const { offsetMetadataBytesMax } = this.vhost.engine.limits;
+    for (const { source, offset, metadata } of commits) {
+      if (!Number.isSafeInteger(offset) || offset < 0 || offset > source.durableEnd) {
+        const where = `partition ${source.number} of topic '${source.topic.name}'`;
+        throw new CoreError('offset-out-of-range', `offset ${offset}; ${where} ends at ${source.durableEnd}`);
+      }
+      if (metadata !== undefined && Buffer.byteLength(metadata) > offsetMetadataBytesMax) {
+        throw new CoreError('invalid-argument', `metadata has more than ${offsetMetadataBytesMax} bytes`);
+      }
+    }
   }
 
   /** The same, live and in replay. */

@@ -1,5 +1,5 @@
 /** Transactions as adapters see them (docs/transactions.md). */
-import type { Address, SettleOp, Subscription } from '../door.ts';
+import type { Address, OffsetCommit, SettleOp, Subscription } from '../door.ts';
 import type { Message } from '../message.ts';
 
 export interface TransactionOptions {
@@ -28,9 +28,15 @@ export interface Transaction {
    */
   settle(subscription: Subscription, first: number, last: number, op: SettleOp): number;
   /**
+   * Hold offsets of a consumer group, which are written down with the rest: what was made of messages of a topic and how far they were
+   * read take effect together. A group with members takes only those of partitions that a member of this client holds, at the
+   * commit as well. Throws `not-found`, `invalid-argument`, `limit-exceeded`, `precondition-failed`.
+   */
+  commitOffsets(group: string, offsets: readonly OffsetCommit[]): void;
+  /**
    * Do all that is held. `done` is called once it is durable (perhaps before `commit` returns, when nothing needs the disk).
    * Throws when any part cannot be done, and then nothing is, and all is still held: `not-found` (an exchange),
-   * `limit-exceeded` (a queue that refuses, retained values), `unroutable`, `unknown-delivery` (a delivery has gone back to its
+   * `limit-exceeded` (a queue that refuses, retained values), `unroutable`, `fenced`, `offset-out-of-range`, `unknown-delivery` (a delivery has gone back to its
    * queue), `invalid-argument` (one is settled twice), `publishing-blocked`, `precondition-failed`.
    */
   commit(done: () => void): void;

@@ -10,6 +10,7 @@ import {
   type Address,
   CONFIRM,
   MANDATORY,
+  type OffsetCommit,
   type SettleOp,
   type Subscription as SubscriptionDoor,
   type Transaction as TransactionDoor,
@@ -25,6 +26,7 @@ import type { Claim } from '../queue/bound.ts';
 import type { Queue } from '../queue/queue.ts';
 import { RECORD } from '../records.ts';
 import { Subscription } from '../subscription.ts';
+import type { FoundCommit, Group } from '../topic/group.ts';
 import { ShareSubscription } from '../topic/share/subscription.ts';
 
 /** Memory of a held publish beside its bytes, and of a held range of settlements. */
@@ -55,6 +57,14 @@ interface Settlement {
   count: number;
 }
 
+/** Offsets of a consumer group. */
+interface Offsets {
+  readonly group: string;
+  readonly offsets: readonly OffsetCommit[];
+  /** Bytes of their record at most. */
+  readonly bytes: number;
+}
+
 export class Transaction implements TransactionDoor {
   readonly #client: Client;
   readonly #engine: Engine;
@@ -64,6 +74,7 @@ export class Transaction implements TransactionDoor {
   readonly #id: number;
   #publishes: Publish[] = [];
   #settlements: Settlement[] = [];
+  #offsets: Offsets[] = [];
   #settled = 0;
   #bytes = 0;
   #sinceMs = 0;
@@ -118,6 +129,30 @@ export class Transaction implements TransactionDoor {
     return count;
   }
 
+  commitOffsets(group: string, offsets: readonly OffsetCommit[]): void {
+    this.#checkOpen();
+    const { home } = this.#client;
+    home.topology.topics.groups.open(home, group).find(offsets);
+    const texts = offsets.reduce(
+      (sum, { metadata = '' }) => sum + Buffer.byteLength(metadata),
+      Buffer.byteLength(group),
+    );
+    const bytes = texts + RECORD_BYTES * (offsets.length + 1);
+    this.#take(offsets.length, bytes);
+    this.#offsets.push({ group, offsets: offsets.map((one) => ({ ...one })), bytes });
+  }
+
+  /** The offsets with what they are about. Throws when some cannot be committed now. */
+  #foundOffsets(): [Group, FoundCommit[]][] {
+    const { home } = this.#client;
+    return this.#offsets.map(({ group: name, offsets }) => {
+      const group = home.topology.topics.groups.open(home, name);
+      const found = group.find(offsets);
+      group.checkFor(this.#client, found);
+      return [group, found];
+    });
+  }
+
   #checkOpen(): void {
     assert(!this.#isClosed, 'the transaction has ended');
     if (this.#aborted !== undefined) throw new CoreError('precondition-failed', this.#aborted);
@@ -157,6 +192,7 @@ export class Transaction implements TransactionDoor {
     this.#engine.openTransactions.giveBack(this.#bytes);
     this.#publishes = [];
     this.#settlements = [];
+    this.#offsets = [];
     this.#settled = 0;
     this.#bytes = 0;
     this.#sinceMs = 0;
@@ -194,9 +230,13 @@ export class Transaction implements TransactionDoor {
     if (engine.failure !== undefined) throw engine.failure;
     this.#checkSettlements();
     const plans = this.#prepare();
+    const offsets = this.#foundOffsets();
     this.#clearTheWay();
-    const isLogged = this.#isLogged(plans);
-    const apply = (): void => this.#apply(plans, isLogged);
+    const isLogged = offsets.length > 0 || this.#isLogged(plans);
+    const apply = (): void => {
+      this.#apply(plans, isLogged);
+      for (const [group, found] of offsets) group.commit(found, group.epoch);
+    };
     const settlements = this.#settlements;
     const finish = (): void => {
       // What goes back to its queue would do so after a crash as well: no part of the batch, and seen when the rest is.
@@ -264,6 +304,7 @@ export class Transaction implements TransactionDoor {
 
   #recordBytes(plans: readonly Plan[]): number {
     let bytes = RECORD_BYTES * (1 + this.#settlements.length) + SETTLED_BYTES * this.#settled;
+    for (const { bytes: some } of this.#offsets) bytes += some;
     for (const [n, { length, address }] of this.#publishes.entries()) {
       const { queues, topics } = plans[n] as Plan;
       // As a message of queues (or in memory that is full), as one of topics, and the end of the last value before it.

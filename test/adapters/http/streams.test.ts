@@ -96,6 +96,20 @@ t.test('groups: offsets with notes, lag, the end', async (t) => {
   t.equal((await ask('GET', '/groups/g')).status, 404);
 });
 
+t.test('messages and offsets in one transaction', async (t) => {
+  await ask('PUT', '/streams/in');
+  await ask('PUT', '/streams/out');
+  await ask('POST', '/streams/in/messages', { body: [{ payload: 'raw' }] });
+  const transaction = (offset: number) => ({
+    publishes: [{ queue: 'out', payload: 'made of raw' }],
+    offsets: [{ group: 'maker', stream: 'in', partition: 0, offset }],
+  });
+  t.equal((await ask('POST', '/transactions', { body: transaction(2) })).status, 416);
+  t.match((await ask('POST', '/transactions', { body: transaction(1) })).json, { published: 1 });
+  t.same(await payloads('/streams/out/partitions/0/messages'), ['made of raw']);
+  t.match((await ask('GET', '/groups/maker')).json, { offsets: [{ stream: 'in', offset: 1, lag: 0 }] });
+});
+
 t.test('an exchange leads to a stream', async (t) => {
   await ask('PUT', '/streams/bound');
   const binding = { source: 'amq.topic', stream: 'bound', key: 'a.#' };

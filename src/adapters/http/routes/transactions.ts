@@ -1,7 +1,15 @@
 /** Transactions: publishes and settlements of leases in one request, all or none; and what is open, for administrators. */
 import type { FastifyInstance } from 'fastify';
 import type { SettleOp } from '../../../core/index.ts';
-import { holdPublishes, ITEMS_MAX, JSON_ITEM, type JsonItem } from '../../json-transaction.ts';
+import {
+  holdOffsets,
+  holdPublishes,
+  ITEMS_MAX,
+  JSON_ITEM,
+  JSON_OFFSET,
+  type JsonItem,
+  type JsonOffset,
+} from '../../json-transaction.ts';
 import type { HttpContext } from '../context.ts';
 import type { Lease } from '../leases.ts';
 import { object, query } from '../schemas.ts';
@@ -17,6 +25,7 @@ interface SettleItem {
 interface TransactionBody {
   publishes: JsonItem[];
   settlements: SettleItem[];
+  offsets: JsonOffset[];
 }
 
 const SETTLE_OPS: { readonly [O in SettleItem['op']]: SettleOp } = {
@@ -38,6 +47,7 @@ const SETTLE_ITEM = object(
 const BODY = object({
   publishes: { type: 'array', maxItems: ITEMS_MAX, items: JSON_ITEM, default: [] },
   settlements: { type: 'array', maxItems: ITEMS_MAX, items: SETTLE_ITEM, default: [] },
+  offsets: { type: 'array', maxItems: ITEMS_MAX, items: JSON_OFFSET, default: [] },
 });
 
 const number = { type: 'number' } as const;
@@ -61,11 +71,12 @@ export function transactionRoutes(app: FastifyInstance, context: HttpContext): v
     (request) =>
       context.withClient(request, async (client) => {
         const { leases } = context.serving;
-        const { publishes, settlements } = request.body;
+        const { publishes, settlements, offsets } = request.body;
         const touched: Lease[] = [];
         let settled = 0;
         await client.transact((transaction, addresses) => {
           holdPublishes(context.broker, transaction, addresses, publishes, context.options.clock.now());
+          holdOffsets(transaction, offsets);
           for (const { lease: id, op, deliveries, failed } of settlements) {
             const lease = leases.find(id, client);
             const ranges = deliveries === undefined ? undefined : parseRanges(deliveries);

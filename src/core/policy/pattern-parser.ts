@@ -221,7 +221,7 @@ function one(char: string): CharSet {
 }
 
 /** The code point of a set that has just one. */
-function single({ ranges, negated }: CharSet): number | undefined {
+export function single({ ranges, negated }: CharSet): number | undefined {
   const range = ranges[0];
   return !negated && ranges.length === 1 && range !== undefined && range[0] === range[1] ? range[0] : undefined;
 }

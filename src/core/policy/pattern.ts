@@ -5,7 +5,7 @@
  */
 import { CoreError } from '../errors.ts';
 import type { Limits } from '../limits.ts';
-import { type CharSet, type PatternNode, parsePattern } from './pattern-parser.ts';
+import { type CharSet, type PatternNode, parsePattern, single } from './pattern-parser.ts';
 
 type Step =
   | { readonly kind: 'chars'; readonly chars: CharSet }
@@ -16,6 +16,8 @@ type Step =
 export class NamePattern {
   readonly text: string;
   readonly #steps: readonly Step[];
+  /** What every name that matches begins with: most patterns begin with "^" and some letters. */
+  readonly #prefix: string;
   /** Steps that wait for a character now, and after it; `#seen` says when a step was added last. */
   #now: number[] = [];
   #then: number[] = [];
@@ -34,12 +36,15 @@ export class NamePattern {
     // Half a surrogate pair has no form on disk.
     if (/\p{Surrogate}/u.test(text)) throw new CoreError('invalid-argument', 'a pattern is not plain Unicode text');
     this.text = text;
-    this.#steps = new Emitter(policyPatternStepsMax).emit(parsePattern(text));
+    const tree = parsePattern(text);
+    this.#prefix = prefixOf(tree);
+    this.#steps = new Emitter(policyPatternStepsMax).emit(tree);
     this.#seen = new Uint32Array(this.#steps.length);
   }
 
   /** Whether the pattern is somewhere in `name`. */
   matches(name: string): boolean {
+    if (!name.startsWith(this.#prefix)) return false;
     this.#seen.fill(0);
     this.#round = 0;
     this.#now.length = 0;
@@ -77,6 +82,17 @@ export class NamePattern {
     }
     return false;
   }
+}
+
+function prefixOf(tree: PatternNode): string {
+  if (tree.kind !== 'row' || tree.parts[0]?.kind !== 'start') return '';
+  let prefix = '';
+  for (const part of tree.parts.slice(1)) {
+    const code = part.kind === 'chars' ? single(part.chars) : undefined;
+    if (code === undefined) break;
+    prefix += String.fromCodePoint(code);
+  }
+  return prefix;
 }
 
 function isIn({ ranges, negated }: CharSet, code: number): boolean {

@@ -24,7 +24,7 @@ export interface Ruled {
 export class Policies {
   /** Settings made after a queue was declared, which stand in for its arguments. Tables are replaced, never changed. */
   readonly live: Map<Ruled, RuleTable>;
-  /** The order in which they are tried: the highest priority first, then by name. */
+  /** In the order in which they are tried. */
   readonly #users: Policy[] = [];
   readonly #operators: Policy[] = [];
   /** What is in force for queues that ask for nothing themselves, by the names of their policies: there may be many of them. */
@@ -51,8 +51,8 @@ export class Policies {
   set(policy: Policy): void {
     this.remove(policy.name, policy.isOperator);
     const list = policy.isOperator ? this.#operators : this.#users;
-    list.push(policy);
-    list.sort((a, b) => b.priority - a.priority || (a.name < b.name ? -1 : 1));
+    const at = list.findIndex((other) => comesBefore(policy, other));
+    list.splice(at < 0 ? list.length : at, 0, policy);
   }
 
   remove(name: string, isOperator: boolean): void {
@@ -93,6 +93,11 @@ export class Policies {
     else changed.remove(change.remove.name, change.remove.isOperator);
     return changed;
   }
+}
+
+/** The highest priority first, then by name. */
+function comesBefore(a: Policy, b: Policy): boolean {
+  return a.priority > b.priority || (a.priority === b.priority && a.name < b.name);
 }
 
 function isEmpty(table: object): boolean {

@@ -291,6 +291,42 @@ t.test('a topic and a queue in one transaction', async (t) => {
   t.equal(s.producer.lastOffset, 0);
 });
 
+t.test('sequence numbers do not go into transactions', async (t) => {
+  const s = await scene(['a']);
+  const message = durably('1');
+  message.sequence = 0;
+  t.throws(() => s.transaction.publish(s.producer.address('', key('a')), message, 0), { code: 'invalid-argument' });
+});
+
+t.test('with other rules: delays, groups, priorities, last values, all in one commit and over a crash', async (t) => {
+  const clock = new SimClock();
+  const disk = newDisk(clock);
+  const s = await scene([], {}, await start({}, clock, disk));
+  const args = { 'x-max-priority': 5, 'x-last-value-key': 'message.key', 'x-dedup-count-max': 10 };
+  for (const queue of ['a', 'b']) {
+    await clock.drive(s.f.broker.admin.declareQueue('/', queue, { ...DURABLE, arguments: args }));
+  }
+  const message = durably('grouped');
+  message.priority = 3;
+  message.groupStart = message.bodyStart;
+  message.groupEnd = message.bodyEnd;
+  s.transaction.publish(s.producer.address('', key('a')), message, 0);
+  const later = durably('later');
+  later.deliverAtMs = clock.now() + 5000;
+  s.transaction.publish(s.producer.address('', key('b')), later, 0);
+  s.publish('b', 'old');
+  s.publish('b', 'new');
+  await commit(s);
+  disk.crash();
+  clock.clear();
+  const again = await scene([], {}, await start({}, clock, disk));
+  const [a, b] = [collect(again.client, 'a'), collect(again.client, 'b')];
+  await again.f.settle();
+  t.same([a.bodies, b.bodies], [['grouped'], ['new']]);
+  await again.f.clock.advance(6000);
+  t.same(b.bodies, ['new', 'later']);
+});
+
 t.test('survives a crash right after the commit', async (t) => {
   const clock = new SimClock();
   const disk = newDisk(clock);

@@ -99,6 +99,18 @@ t.test('ids of delayed messages count from when they are published', async (t) =
   t.same(await drained(s, 'q'), ['later']);
 });
 
+t.test('a delayed message is no last value, before it is due and after', async (t) => {
+  const s = await scene();
+  await s.declare('q', LAST);
+  s.publish('q', 'b1', { device: 'b' });
+  const later = marked('a1', { device: 'a' });
+  later.deliverAtMs = s.clock.now() + 5_000;
+  s.producer.publish(s.producer.address('', key('q')), later, 2);
+  s.publish('q', 'a2', { device: 'a' });
+  await s.clock.advance(6_000);
+  t.same(await drained(s, 'q'), ['b1', 'a2', 'a1']);
+});
+
 t.test('a purge forgets no ids', async (t) => {
   const s = await scene();
   await s.declare('q', { 'x-dedup-window-ms': 60_000, ...LAST });

@@ -5,7 +5,7 @@
  */
 
 import type { EntryRing } from '../slab/entry-ring.ts';
-import { GIVEN_UP_MASK, HELD, OUT_OF_SIGHT } from './entry-info.ts';
+import { GIVEN_UP_MASK, HELD, OUT_OF_SIGHT, PARKED } from './entry-info.ts';
 import { EntryLog } from './entry-log.ts';
 import { PositionHeap } from './position-heap.ts';
 import type { Queue } from './queue.ts';
@@ -89,7 +89,7 @@ export class Lane extends EntryLog {
   take(position: number): void {
     this.withdraw(position);
     this.mayBeOutOfSight(position + 1);
-    this.ring.setInfo(position, this.ring.info(position) | HELD);
+    this.ring.setInfo(position, (this.ring.info(position) & ~PARKED) | HELD);
   }
 
   /** The next position that was never handed out is this one or a later one. */

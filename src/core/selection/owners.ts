@@ -184,9 +184,8 @@ export class Owners {
   // ---- Waiting messages -------------------------------------------------------------------------------------------
 
   /** A message is its bucket's owner's. @param scan that has passed it */
-  leaveTo(owner: Share, scan: Scan, lane: Lane, here: number): void {
+  leaveTo(owner: Share, scan: Scan, lane: Lane, here: number, bucket: number): void {
     const position = lane.offset + here;
-    const bucket = this.bucketAt(lane, here);
     if (owner.scan !== scan || this.isGivingUp(bucket)) {
       scan.miss(position);
       return;

@@ -55,8 +55,9 @@ export class Scan {
   /** The next message to look at, by `orderOf`; Infinity when there is none now. */
   first(): number {
     const fresh = this.#firstNew();
-    this.#isAgain = this.#again.size > 0 && this.#again.first < fresh;
-    return this.#isAgain ? this.#again.first : fresh;
+    const again = this.#again.size > 0 ? this.#again.first : POSITIVE_INFINITY;
+    this.#isAgain = again < fresh;
+    return Math.min(again, fresh);
   }
 
   #firstNew(): number {
@@ -68,7 +69,8 @@ export class Scan {
       if (from >= end) continue;
       const here = lane.ring.next(from);
       const isThere = here >= 0 && here < end;
-      this.#see(lane, isThere ? here : end);
+      const seen = isThere ? here : end;
+      if (seen !== from) this.#see(lane, seen);
       if (isThere) return orderOf(lane.offset + here);
     }
     return POSITIVE_INFINITY;

@@ -119,10 +119,11 @@ export class Selection {
 
   /** A message that was out of sight is ready again, at its place. */
   cameBack(lane: Lane, here: number): void {
-    const owner = this.owners.of(this.owners.bucketAt(lane, here));
+    const bucket = this.owners.bucketAt(lane, here);
+    const owner = this.owners.of(bucket);
     for (const scan of this.#list) {
       if (owner === undefined) scan.cameBack(lane, here);
-      else if (scan.hasSeen(lane, here)) this.owners.leaveTo(owner, scan, lane, here);
+      else if (scan.hasSeen(lane, here)) this.owners.leaveTo(owner, scan, lane, here, bucket);
     }
   }
 
@@ -232,9 +233,9 @@ export class Selection {
     }
     if (!share.scan.readAhead.show(lane, here)) return READ_FIRST;
     share.unlist();
+    if (share.scan.matches()) return this.#handOut(share, lane, here, this.owners.bucketAt(lane, here));
     setParked(lane, here, false);
-    if (!share.scan.matches()) return PASSED;
-    return this.#handOut(share, lane, here, this.owners.bucketAt(lane, here));
+    return PASSED;
   }
 
   /** The message that the consumers with this filter look at next. */
@@ -249,7 +250,7 @@ export class Selection {
     const owner = owners.of(bucket);
     if (owner !== undefined && (owner !== share || owners.isGivingUp(bucket))) {
       scan.pass(lane, here);
-      owners.leaveTo(owner, scan, lane, here);
+      owners.leaveTo(owner, scan, lane, here, bucket);
       return PASSED;
     }
     if (!scan.readAhead.show(lane, here)) return READ_FIRST;
@@ -259,7 +260,7 @@ export class Selection {
       const chosen = this.#leastLaden(share);
       owners.give(bucket, chosen);
       if (chosen !== share) {
-        owners.leaveTo(chosen, scan, lane, here);
+        owners.leaveTo(chosen, scan, lane, here, bucket);
         return PASSED;
       }
     }

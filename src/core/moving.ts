@@ -22,7 +22,7 @@ export function moveTo(to: Pick<Plan, 'logged' | 'transient'>, stored: Buffer, s
   const logged = durable ? to.logged : [];
   const others = durable ? to.transient : [...to.logged, ...to.transient];
   const group = groupHash(view);
-  if (group !== 0) for (const queue of [...to.logged, ...to.transient]) queue.groups();
+  if (group !== 0) for (const queue of [...to.logged, ...to.transient]) queue.mindGroups();
   // First out, then in: the source may be among the targets, and have room for so many messages only.
   const logs = entryLogs(others, view);
   if (logged.length === 0) source.takeOut(position, false);

@@ -172,7 +172,7 @@ export class Producer implements ProducerDoor {
     const { queues, taps } = plan;
     if (taps.length > 0) this.#tell(taps, target, message);
     if (message.expiresAtMs !== 0) for (const queue of queues) queue.expires = true;
-    if (message.groupEnd !== message.groupStart) for (const queue of queues) queue.groups();
+    if (message.groupEnd !== message.groupStart) for (const queue of queues) queue.mindGroups();
     const retain = (message.flags & FLAG_RETAIN) !== 0;
     if (plan.topics.length > 0) this.#append(target, message, length);
     if (this.#marks !== undefined) return this.#enterMarked(this.#marks, plan, target, message, length);

@@ -122,6 +122,11 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     return this.#closed;
   }
 
+  /** It takes no more, and keeps what it has. */
+  get cancelled(): boolean {
+    return this.#cancelled;
+  }
+
   /** It would take a delivery now. */
   get canTake(): boolean {
     return !this.idle && this.isWilling;

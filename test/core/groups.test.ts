@@ -94,3 +94,111 @@ t.test('what comes back goes out before later ones of its group', async (t) => {
   t.same(one.bodies, ['a:1', 'a:2', 'a:3', 'a:1', 'a:2', 'a:4', 'a:5']);
   t.same(two.bodies, []);
 });
+
+t.test('groups are shared out anew when a consumer comes, where that is wished', async (t) => {
+  const fixture = await start();
+  await declare(fixture, 'q', { 'x-group-rebalance': true });
+  const { messageGroups } = fixture.broker.admin;
+  const owned = (): string[] =>
+    messageGroups
+      .info('/', 'q')
+      .pinned.map(({ tag }) => tag)
+      .sort();
+  const client = connect(fixture);
+  const one = collect(client, 'q', { tag: 'one' });
+  await publish(fixture, 'q', ['a:1', 'b:1', 'c:1', 'd:1']);
+  t.same(owned(), ['one', 'one', 'one', 'one']);
+  const two = collect(client, 'q', { tag: 'two' });
+  const ending = messageGroups.info('/', 'q').pinned.filter((group) => group.ending);
+  t.equal(ending.length, 2, 'half of them are given up');
+  await publish(fixture, 'q', ['a:2', 'b:2', 'c:2', 'd:2']);
+  t.same(two.bodies, [], 'and wait until they are settled');
+  t.equal(one.bodies.length, 6);
+  one.subscription.settle(1, 4, 'complete');
+  await fixture.settle();
+  t.equal(two.bodies.length, 2);
+  t.same(owned(), ['one', 'one', 'two', 'two']);
+  const high = collect(client, 'q', { tag: 'high', priority: 1 });
+  one.subscription.settle(5, 6, 'complete');
+  two.subscription.settle(1, 2, 'complete');
+  await publish(fixture, 'q', ['a:3', 'b:3', 'c:3', 'd:3']);
+  t.equal(high.bodies.length, 4, 'all go to one of higher priority');
+});
+
+t.test('with one consumer at a time, the groups are those of the active one', async (t) => {
+  const fixture = await start();
+  await declare(fixture, 'q', { 'x-single-active-consumer': true });
+  const client = connect(fixture);
+  const one = collect(client, 'q');
+  await publish(fixture, 'q', ['a:1', 'b:1']);
+  const two = collect(client, 'q', { priority: 1 });
+  await publish(fixture, 'q', ['a:2', 'b:2']);
+  t.same([one.bodies, two.bodies], [['a:1', 'b:1'], []]);
+  one.subscription.settle(1, 2, 'complete');
+  await fixture.settle();
+  t.same(two.bodies, ['a:2', 'b:2']);
+  two.subscription.close();
+  await fixture.settle();
+  t.same(one.bodies, ['a:1', 'b:1', 'a:2', 'b:2']);
+});
+
+t.test('the number of buckets changes while the queue lives', async (t) => {
+  const fixture = await start();
+  await declare(fixture, 'q', { 'x-group-buckets': 0 });
+  const { admin } = fixture.broker;
+  const change = (buckets: number) =>
+    fixture.clock.drive(admin.policies.setQueueRules('/', 'q', { 'group-buckets': buckets }));
+  const client = connect(fixture);
+  const one = collect(client, 'q', { credit: 2, tag: 'one' });
+  const two = collect(client, 'q', { credit: 2, tag: 'two' });
+  await publish(fixture, 'q', ['a:1', 'a:2', 'b:1']);
+  t.same([one.bodies.length, two.bodies.length], [2, 1], 'groups mean nothing');
+  t.same(admin.messageGroups.info('/', 'q'), { buckets: 0, pinned: [] });
+  one.subscription.cancel();
+  await change(4096);
+  await publish(fixture, 'q', ['a:3', 'b:2']);
+  t.same(
+    admin.messageGroups
+      .info('/', 'q')
+      .pinned.map(({ unsettled }) => unsettled)
+      .sort(),
+    [1, 2],
+  );
+  t.same(
+    two.bodies.filter((body) => body.startsWith('a')),
+    ['a:2'],
+    'a is in two hands still',
+  );
+  one.subscription.settle(1, 2, 'complete');
+  two.subscription.settle(1, 1, 'complete');
+  two.subscription.credit(5);
+  await fixture.settle();
+  t.ok(two.bodies.includes('a:3') && two.bodies.includes('b:2'));
+  await change(0);
+  const three = collect(client, 'q');
+  await publish(fixture, 'q', ['a:4', 'a:5', 'a:6']);
+  t.ok(three.bodies.length > 0);
+});
+
+t.test('a consumer that does not keep up holds up its own groups only, however many wait', async (t) => {
+  const fixture = await start();
+  await declare(fixture, 'q', { 'x-group-buckets': 2, 'x-max-priority': 2 });
+  const client = connect(fixture);
+  const bodies = (group: string) => Array.from({ length: 3000 }, (_, n) => `${group}:${n}`);
+  const { messageGroups } = fixture.broker.admin;
+  t.not(messageGroups.bucketOf('/', 'q', 'a'), messageGroups.bucketOf('/', 'q', 'e'));
+  const slow = collect(client, 'q', { credit: 1 });
+  await publish(fixture, 'q', ['a:first']);
+  const fast = collect(client, 'q', { credit: 10_000 });
+  const [a, b] = [bodies('a'), bodies('e')];
+  await publish(
+    fixture,
+    'q',
+    a.flatMap((body, n) => [body, b[n] as string]),
+  );
+  t.same(fast.bodies, b);
+  t.same(slow.bodies, ['a:first']);
+  slow.subscription.credit(10_000);
+  await fixture.clock.advance(500);
+  t.same(slow.bodies, ['a:first', ...a]);
+});

@@ -197,7 +197,7 @@ function enterOne(engine: Engine, route: Route, { logged, transient, info }: Ent
   const { row } = route.part;
   const { batch, nowMs } = commit;
   const group = table.flags(row);
-  if (group !== 0) for (const queue of [...route.logged, ...route.transient]) queue.groups();
+  if (group !== 0) for (const queue of [...route.logged, ...route.transient]) queue.mindGroups();
   const length = copy?.length ?? route.length;
   const { segment, offset } = copy === undefined ? { segment: table.segment(row), offset: table.offset(row) } : commit;
   route.marks?.begin();

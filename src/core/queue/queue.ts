@@ -14,7 +14,7 @@ import { marksFor, type QueueMarks } from '../marks/queue-marks.ts';
 import type { Message } from '../message.ts';
 import { type Effective, NOTHING } from '../policy/effective.ts';
 import type { Rostered } from '../roster.ts';
-import { chooseAnew, type Selection } from '../selection/selection.ts';
+import { chooseAnew, endSelection, type Selection } from '../selection/selection.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import type { Subscription } from '../subscription.ts';
 import type { Vhost } from '../vhost.ts';
@@ -420,7 +420,7 @@ export class Queue implements Rostered<Queue> {
   /** A subscription is over, or (`holds`) is no consumer any more and keeps its deliveries. Answers true when it was the last
    *  consumer of a queue that goes with it. */
   detach(subscription: Subscription, holds: boolean): boolean {
-    if (this.selection?.leave(subscription, holds) === true) this.selection = undefined;
+    if (this.selection?.leave(subscription, holds) === true) endSelection(this);
     if (!this.takers.remove(subscription, holds) || this.consumers.count > 0) return false;
     this.forgetUnwanted();
     this.#unused?.used();
@@ -443,7 +443,7 @@ export class Queue implements Rostered<Queue> {
   }
 
   /** A message comes in that is in a group. */
-  groups(): void {
+  mindGroups(): void {
     if (this.grouped) return;
     this.grouped = true;
     chooseAnew(this);

@@ -62,13 +62,16 @@ const NONE: Window[] = [];
 
 export class ReadAhead {
   readonly #queue: Queue;
+  readonly #wish: { readonly demand: number };
   #windows: Window[] = NONE;
   #loading = false;
   /** Counts `drop`s: a load that ends after one is thrown away. */
   #generation = 0;
 
-  constructor(queue: Queue) {
+  /** @param wish how many messages may be asked for soon */
+  constructor(queue: Queue, wish: { readonly demand: number } = queue) {
     this.#queue = queue;
+    this.#wish = wish;
   }
 
   /** A read is under way; the queue is woken at its end. */
@@ -103,7 +106,7 @@ export class ReadAhead {
       if (at < 0) continue;
       window.at = at;
       if (n > 0) this.#release(n);
-      if (!this.#loading && this.#windows.length === 1 && this.#queue.demand === Infinity) {
+      if (!this.#loading && this.#windows.length === 1 && this.#wish.demand === Infinity) {
         this.#load(this.#after(window), false);
       }
       // After `#load`, which looks for bodies in memory by the same means.
@@ -203,7 +206,7 @@ export class ReadAhead {
     const { bodies, limits } = engine;
     const generous = engine.readAheadBytes < limits.readAheadBytesMax * GENEROUS_QUEUES;
     let bytesMax = generous ? limits.readAheadBytesMax / 2 : Math.min(SMALL_WINDOW_BYTES, limits.readAheadBytesMax / 2);
-    let entriesMax = Math.min(WINDOW_ENTRIES_MAX, this.#queue.demand);
+    let entriesMax = Math.min(WINDOW_ENTRIES_MAX, this.#wish.demand);
     let isScattered = false;
     let bytes = 0;
     for (let at = ring.next(from - laneOffset); at >= 0 && refs.length < entriesMax; at = ring.next(at + 1)) {
@@ -223,7 +226,7 @@ export class ReadAhead {
       if (refs.length !== SCATTER_LOOK_ENTRIES || !generous || inOrder(refs)) continue;
       isScattered = true;
       bytesMax *= SCATTERED_WINDOWS;
-      entriesMax = Math.min(SCATTERED_ENTRIES_MAX, this.#queue.demand);
+      entriesMax = Math.min(SCATTERED_ENTRIES_MAX, this.#wish.demand);
     }
     return bytes;
   }

@@ -22,10 +22,13 @@ import { Share } from './share.ts';
 const LOOKS_MAX = 256;
 /** The same for a search through what was looked at before: nothing is decided there. */
 const SEARCH_MAX = 1024;
-/** So many looks count as one delivery. */
+/** So many looks count as one delivery; one that asks a filter counts as one. */
 const LOOKS_PER_DELIVERY = 16;
 
 const { POSITIVE_INFINITY } = Number;
+
+/** Whoever looks for something reads on until it is found. */
+const WHOLE_QUEUE = { demand: POSITIVE_INFINITY };
 
 /** What came of looking at a message. */
 type Answer = typeof TAKEN | typeof PASSED | typeof READ_FIRST;
@@ -58,6 +61,7 @@ export class Selection {
     const identity = subscription.filter?.identity ?? '';
     const scan = this.#scans.get(identity) ?? this.#open(identity, subscription);
     const share = new Share(subscription, scan, this.owners.nextNumber());
+    share.leaving = subscription.cancelled;
     scan.shares.push(share);
     subscription.share = share;
     this.owners.add(share);
@@ -65,7 +69,7 @@ export class Selection {
   }
 
   #open(identity: string, { filter }: Subscription): Scan {
-    const readAhead = filter === undefined ? this.#queue.readAhead : new ReadAhead(this.#queue);
+    const readAhead = filter === undefined ? this.#queue.readAhead : new ReadAhead(this.#queue, WHOLE_QUEUE);
     const scan = new Scan(this.#queue, filter, readAhead);
     this.#scans.set(identity, scan);
     this.#list = this.owners.scans = [...this.#scans.values()];
@@ -255,7 +259,10 @@ export class Selection {
     }
     if (!scan.readAhead.show(lane, here)) return READ_FIRST;
     scan.pass(lane, here);
-    if (!scan.matches()) return PASSED;
+    if (!scan.matches()) {
+      this.#looks += LOOKS_PER_DELIVERY - 1;
+      return PASSED;
+    }
     if (bucket >= 0 && owner === undefined) {
       const chosen = this.#leastLaden(share);
       owners.give(bucket, chosen);
@@ -332,6 +339,12 @@ export function attach(queue: Queue, subscription: Subscription): void {
 export function chooseAnew(queue: Queue): void {
   if (queue.selection !== undefined) queue.selection.owners.regroup();
   else if (queue.grouped && queue.takers.any) queue.selection = new Selection(queue);
+}
+
+/** There is nothing to choose any more. */
+export function endSelection(queue: Queue): void {
+  queue.selection = undefined;
+  if (queue.count === 0 && (queue.delays?.count ?? 0) === 0) queue.grouped = false;
 }
 
 /** A subscription takes the next message from now on, whatever it is. */

@@ -126,7 +126,7 @@ export class Vhost {
   /** A slot is needed no more; what is still in it goes too. */
   closeSlot(slot: DelaySlot): void {
     if (slot.logged) {
-      slot.logSettlements();
+      this.engine.flushSettlements();
       record.reset().u32(slot.id);
       this.#log(RECORD.closeLog);
     }

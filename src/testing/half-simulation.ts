@@ -40,14 +40,18 @@ const QUEUES: readonly (readonly [name: string, args: { [name: string]: number }
   ['timed', { 'x-message-ttl': 3_600_000 }],
 ];
 const GROUPS = ['left', 'right'] as const;
+/** Where messages to the fanout exchange go. */
+const FANOUT = ['plain', 'ranked'] as const;
+/** Of transient messages that are in no set. */
+const NOISE = 0;
 const DELAY_MS_MAX = 50;
 const DOT = 0x2e;
 
 interface Sent {
   readonly id: number;
-  readonly queue: string;
-  /** Somebody took it out, for good. */
-  taken: boolean;
+  readonly queues: readonly string[];
+  /** The queues out of which somebody took it, for good. */
+  readonly taken: Set<string>;
 }
 
 interface HalfSet {
@@ -97,6 +101,11 @@ export class HalfSimulation {
       const settings = { durable: true, autoDelete: false, exclusive: false, arguments: args };
       await this.#clock.drive(this.#running.broker.admin.declareQueue('/', name, settings));
     }
+    const pattern = { text: '', separator: DOT, levels: [], hidesDollar: false };
+    for (const name of FANOUT) {
+      const to = { kind: 'queue', name } as const;
+      await this.#clock.drive(this.#running.broker.admin.bind('/', 'amq.fanout', to, pattern, {}));
+    }
     for (let n = 0; n < steps; n++) await this.#step();
     await this.#restart('clean');
     for (const set of this.#openSets()) this.#finish(set, 'commit');
@@ -117,6 +126,7 @@ export class HalfSimulation {
       finish: 20,
       again: 5,
       take: 6,
+      noise: 5,
       wait: 20,
       checkpoint: 3,
       restart: 3,
@@ -128,6 +138,7 @@ export class HalfSimulation {
     else if (what === 'finish' && open.length > 0)
       this.#finish(prng.pick(open), prng.chance(0.6) ? 'commit' : 'rollback');
     else if (what === 'again' && all.length > 0) this.#finish(prng.pick(all), prng.chance(0.5) ? 'commit' : 'rollback');
+    else if (what === 'noise') this.#publishNoise();
     else if (what === 'take') await this.#take(prng.pick(QUEUES)[0]);
     else if (what === 'wait') await this.#clock.advance(prng.chance(0.2) ? prng.between(1, 100) : prng.float() * 3);
     else if (what === 'checkpoint') await this.#clock.drive(this.#running.internals.checkpointer.run());
@@ -195,18 +206,27 @@ export class HalfSimulation {
     const prng = this.#prng;
     const bytes = prng.chance(0.2) ? prng.between(1000, 8000) : prng.between(4, 200);
     const messages = Array.from({ length: prng.between(1, 4) }, () => {
+      const everywhere = prng.chance(0.2);
       const [queue] = prng.pick(QUEUES);
-      const sent = { id: ++this.#lastId, queue, taken: false };
+      const sent = { id: ++this.#lastId, queues: everywhere ? FANOUT : [queue], taken: new Set<string>() };
       this.#sent.set(sent.id, [set, sent]);
       set.sent.push(sent);
       const message = messageOf(sent.id, bytes, FLAG_DURABLE);
       message.priority = prng.between(0, 5);
       if (prng.chance(0.15)) message.deliverAtMs = this.#clock.now() + prng.between(1, DELAY_MS_MAX);
-      return { address: this.#producer.address('', new RoutingKey(queue, DOT)), message };
+      const exchange = everywhere ? 'amq.fanout' : '';
+      return { address: this.#producer.address(exchange, new RoutingKey(queue, DOT)), message };
     });
     this.#waiting.push([set, set.sent.length]);
     this.#producer.prepareHalf(messages, { group: set.group, id: set.id }, CONFIRM);
     this.log.push(`prepare ${set.id}: ${messages.length}`);
+  }
+
+  /** What the journal does not know of stands between the entries it knows. */
+  #publishNoise(): void {
+    const address = this.#producer.address('', new RoutingKey(this.#prng.pick(QUEUES)[0], DOT));
+    this.log.push(`noise to ${address.key.text}`);
+    this.#producer.publish(address, messageOf(NOISE, 10, 0), 0);
   }
 
   #finish(set: HalfSet, op: HalfOp): void {
@@ -240,10 +260,12 @@ export class HalfSimulation {
     const onDeliveries = (batch: DeliveryBatch): void => {
       while (batch.next()) {
         const id = idOf(batch.message);
+        if (id === NOISE) continue;
         const [set, sent] = this.#sent.get(id) as readonly [HalfSet, Sent];
         assert.equal(set.asked, 'commit', `${id} of ${set.id} is seen, and was not committed`);
-        assert(!sent.taken && sent.queue === queue, `${id} is seen twice`);
-        sent.taken = true;
+        assert(!sent.taken.has(queue) && sent.queues.includes(queue), `${id} is seen twice`);
+        this.log.push(`take ${id} of ${set.id} from ${queue}`);
+        sent.taken.add(queue);
       }
     };
     const subscription = this.#client.subscribe(queue, { credit: 1e9, settled: true }, { onDeliveries });
@@ -270,13 +292,14 @@ export class HalfSimulation {
     this.#auditing = true;
     // What was delayed comes to light.
     await this.#clock.advance(DELAY_MS_MAX + 1);
-    const found = new Map<number, string>();
+    const found = new Set<string>();
     for (const [queue] of QUEUES) {
       const onDeliveries = (batch: DeliveryBatch): void => {
         while (batch.next()) {
           const id = idOf(batch.message);
-          assert(!found.has(id), `${id} is in ${queue} and in ${found.get(id)}`);
-          found.set(id, queue);
+          if (id === NOISE) continue;
+          assert(!found.has(`${id} ${queue}`), `${id} is twice in ${queue}`);
+          found.add(`${id} ${queue}`);
         }
       };
       const subscription = this.#client.subscribe(queue, { credit: 1e9 }, { onDeliveries });
@@ -288,10 +311,18 @@ export class HalfSimulation {
     this.#auditing = false;
   }
 
-  #auditSet(set: HalfSet, info: HalfInfo | undefined, found: ReadonlyMap<number, string>): void {
+  #auditSet(set: HalfSet, info: HalfInfo | undefined, found: ReadonlySet<string>): void {
     const { id, sent } = set;
-    const there = sent.filter((one) => one.taken || found.get(one.id) === one.queue).length;
-    for (const one of sent) assert(!(one.taken && found.has(one.id)), `${one.id} of ${id} is back`);
+    let there = 0;
+    let all = 0;
+    for (const one of sent) {
+      for (const queue of one.queues) {
+        all++;
+        const isThere = found.has(`${one.id} ${queue}`);
+        if (isThere || one.taken.has(queue)) there++;
+        assert(!(isThere && one.taken.has(queue)), `${one.id} of ${id} is back in ${queue}`);
+      }
+    }
     if (info !== undefined) {
       assert.equal(set.ended, undefined, `${id} had ended for good and is open`);
       assert.equal(there, 0, `${there} messages of ${id} are seen, and it is open`);
@@ -301,7 +332,7 @@ export class HalfSimulation {
       set.asked = undefined;
       return;
     }
-    assert(there === 0 || there === sent.length, `${there} of ${sent.length} messages of ${id} are there`);
+    assert(there === 0 || there === all, `${there} of ${all} messages of ${id} are there`);
     if (there > 0) {
       assert.notEqual(set.ended, 'rollback', `${id} was rolled back`);
       assert.equal(set.asked, 'commit', `${id} was not committed`);

@@ -86,7 +86,6 @@ function routeOf(half: Half, part: HalfPart, body: StoredBody): Route {
   const marks = wanted.marked ? marksFor(engine, wanted, name, key) : undefined;
   const plan = marks?.plan ?? wanted;
   const length = body.end - body.start;
-  const isDurable = (view.flags & FLAG_DURABLE) !== 0;
   const isTimed = plan.queues.some(({ rules }) => rules.messageTtlMs !== Number.POSITIVE_INFINITY);
   const ext = marks?.ext ?? NO_MARKS;
   if (view.expiresAtMs !== 0) for (const queue of plan.queues) queue.expires = true;
@@ -99,8 +98,8 @@ function routeOf(half: Half, part: HalfPart, body: StoredBody): Route {
     marks,
     plan,
     guarded: plan.guarded,
-    logged: isDurable ? plan.logged : [],
-    transient: isDurable ? plan.transient : plan.queues,
+    logged: plan.logged,
+    transient: plan.transient,
     partitions: plan.topics.map((topic) => topic.choose(view, name, key, length)),
     copy: isTimed || ext.length > 0 ? enteredAt(view, engine.now(), ext) : undefined,
     told: plan.taps.length > 0 ? Buffer.from(body.bytes.subarray(body.start, body.end)) : undefined,
@@ -126,6 +125,8 @@ function show(engine: Engine, part: HalfPart, body: StoredBody): void {
   readStored(view, body.bytes, body.start, body.end);
   view.id = engine.bodies.nextId();
   view.partition = part.partition;
+  // Its body is in the journal, whatever was asked for: so are its entries in queues that survive a restart.
+  view.flags |= FLAG_DURABLE;
 }
 
 function planFor(vhost: Vhost, exchange: Exchange, key: RoutingKey): Plan {

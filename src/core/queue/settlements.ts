@@ -5,6 +5,7 @@ import { TlvWriter } from '../tlv.ts';
 import { writeDeferred } from './deferrals.ts';
 import { RangeLog } from './range-log.ts';
 
+/** For what is written when a batch is sealed, and so from within an `append`: nobody else may use it. */
 const record = new TlvWriter();
 
 export class Settlements {
@@ -31,12 +32,12 @@ export class Settlements {
 
   /** Write what was collected to the journal, and forget it. @param logId the log it is about */
   write(engine: Engine, logId: number): void {
-    if (!this.#returned.empty) writeRanges(engine, RECORD.return, [logId], this.#returned, true);
+    if (!this.#returned.empty) writeRanges(engine, record, RECORD.return, [logId], this.#returned, true);
     if (this.#deferred !== undefined) {
       writeDeferred(record.reset(), logId, this.#deferred);
-      append(engine, RECORD.defer);
+      append(engine, record, RECORD.defer);
     }
-    if (!this.#done.empty) writeRanges(engine, RECORD.settle, [logId], this.#done, false);
+    if (!this.#done.empty) writeRanges(engine, record, RECORD.settle, [logId], this.#done, false);
     this.clear();
   }
 
@@ -47,31 +48,31 @@ export class Settlements {
   }
 }
 
-/** Write a record that begins with numbers of entry logs and goes on with ranges. */
+/** Write a record that begins with numbers of entry logs and goes on with ranges. @param out to be used for it */
 export function writeRanges(
   engine: Engine,
+  out: TlvWriter,
   type: number,
   logs: readonly number[],
   ranges: RangeLog,
   withInfo: boolean,
 ): void {
-  record.reset();
-  for (const id of logs) record.u32(id);
+  out.reset();
+  for (const id of logs) out.u32(id);
   let last = 0;
   for (let at = 0; at < ranges.length; at++) {
     const first = ranges.first(at);
-    record.varint(zigzag(first - last)).varint(ranges.count(at));
-    if (withInfo) record.varint(ranges.info(at));
+    out.varint(zigzag(first - last)).varint(ranges.count(at));
+    if (withInfo) out.varint(ranges.info(at));
     last = first + ranges.count(at);
   }
-  append(engine, type);
+  append(engine, out, type);
 }
 
-/** Put what `record` holds into the journal. */
-function append(engine: Engine, type: number): void {
+function append(engine: Engine, out: TlvWriter, type: number): void {
   const { journal } = engine;
-  const at = journal.append(type, record.length);
-  record.copyTo(journal.bytes, at);
+  const at = journal.append(type, out.length);
+  out.copyTo(journal.bytes, at);
   engine.wrote();
 }
 

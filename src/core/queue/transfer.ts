@@ -1,11 +1,14 @@
 /** Entries that go from one entry log of a queue to another: their bodies stay where they are. */
 import { TRANSIENT_BODY } from '../bodies.ts';
 import { RECORD } from '../records.ts';
+import { TlvWriter } from '../tlv.ts';
 import type { EntryLog } from './entry-log.ts';
 import { RangeLog } from './range-log.ts';
 import { writeRanges } from './settlements.ts';
 
 const ranges = new RangeLog();
+/** Of our own: `append` may seal a batch, and what is written then is put together in the meantime. */
+const record = new TlvWriter();
 
 /**
  * Move entries, in the order given, with new info (whether they are logged does not change). What the queue counts is the
@@ -31,6 +34,6 @@ export function transfer(from: EntryLog, to: EntryLog, positions: readonly numbe
 
 function flush(from: EntryLog, to: EntryLog): void {
   if (ranges.empty) return;
-  writeRanges(from.queue.engine, RECORD.transfer, [from.id, to.id], ranges, true);
+  writeRanges(from.queue.engine, record, RECORD.transfer, [from.id, to.id], ranges, true);
   ranges.clear();
 }

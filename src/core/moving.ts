@@ -1,4 +1,4 @@
-/** A message that goes from one queue into others, in one record. */
+/** A message that goes from one queue into others, and into topics, in one record. */
 import { TRANSIENT_BODY } from './bodies.ts';
 import { writeU32 } from './bytes.ts';
 import { FLAG_DURABLE, Message } from './message.ts';
@@ -7,15 +7,18 @@ import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
 import { MOVE_HEAD_BYTES, RECORD } from './records.ts';
 import { groupHash } from './selection/group-hash.ts';
-import { readStored } from './stored-message.ts';
+import { readStored, receivedAt } from './stored-message.ts';
+import type { Partition } from './topic/partition.ts';
 
 const view = new Message();
 
+type Destinations = Pick<Plan, 'logged' | 'transient' | 'topics'>;
+
 /**
- * Enter a message in its stored form into queues, and take the entry at `position` out of `source`.
- * @param to the queues, split as in a `Plan`; there may be none
+ * Enter a message in its stored form into queues and topics, and take the entry at `position` out of `source`.
+ * @param to the queues, split as in a `Plan`, and the topics; there may be none
  */
-export function moveTo(to: Pick<Plan, 'logged' | 'transient'>, stored: Buffer, source: Queue, position: number): void {
+export function moveTo(to: Destinations, stored: Buffer, source: Queue, position: number): void {
   const { bodies } = source.engine;
   readStored(view, stored, 0, stored.length);
   const durable = ((stored[1] as number) & FLAG_DURABLE) !== 0;
@@ -25,20 +28,31 @@ export function moveTo(to: Pick<Plan, 'logged' | 'transient'>, stored: Buffer, s
   if (group !== 0) for (const queue of [...to.logged, ...to.transient]) queue.mindGroups();
   // First out, then in: the source may be among the targets, and have room for so many messages only.
   const logs = entryLogs(others, view);
-  if (logged.length === 0) source.takeOut(position, false);
-  else log(entryLogs(logged, view), stored, group, source, position);
+  const partitions = to.topics.map((topic) => topic.chooseAgain(view, stored.length));
+  if (logged.length + partitions.length === 0) source.takeOut(position, false);
+  else log(entryLogs(logged, view), partitions, stored, group, source, position);
   if (logs.length === 0) return;
   const row = bodies.keepTransient(stored, logs.length, group);
   for (const log of logs) log.pushTransient(row, stored.length, 0);
 }
 
-function log(targets: readonly EntryLog[], stored: Buffer, group: number, source: Queue, position: number): void {
+function log(
+  targets: readonly EntryLog[],
+  partitions: readonly Partition[],
+  stored: Buffer,
+  group: number,
+  source: Queue,
+  position: number,
+): void {
   const { engine } = source;
   const { journal, bodies } = engine;
   // What was never logged needs no record that it is gone.
   const leaves = source.logged && (source.info(position) & TRANSIENT_BODY) === 0;
   for (const target of targets) target.beforeLogged();
-  const header = (leaves ? MOVE_HEAD_BYTES : 0) + 4 + targets.length * 4;
+  // What is staged for topics has its offsets, and goes before.
+  if (partitions.length > 0) engine.flushStaged();
+  const count = targets.length + partitions.length;
+  const header = (leaves ? MOVE_HEAD_BYTES : 0) + 4 + count * 4;
   const start = journal.append(leaves ? RECORD.move : RECORD.publish, header + stored.length);
   const { bytes, segment } = journal;
   const offset = journal.offset + header;
@@ -49,12 +63,16 @@ function log(targets: readonly EntryLog[], stored: Buffer, group: number, source
     bytes.writeDoubleLE(position - lane.offset, at + 4);
     at += MOVE_HEAD_BYTES;
   }
-  writeU32(bytes, at, targets.length);
+  writeU32(bytes, at, count);
   at += 4;
-  for (let n = 0; n < targets.length; n++, at += 4) writeU32(bytes, at, (targets[n] as EntryLog).id);
+  for (const { id } of [...targets, ...partitions]) {
+    writeU32(bytes, at, id);
+    at += 4;
+  }
   stored.copy(bytes, at);
   const batch = engine.wrote();
-  const row = bodies.logged.add(segment, offset, stored.length, targets.length, group);
+  const row = bodies.logged.add(segment, offset, stored.length, count, group);
   source.takeOut(position, true);
   for (const target of targets) target.pushLogged(row, stored.length, batch, 0);
+  for (const partition of partitions) partition.loggedBare(row, stored.length, receivedAt(stored, 0), batch);
 }

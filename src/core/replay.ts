@@ -13,8 +13,9 @@ import type { EntryLog } from './queue/entry-log.ts';
 import { MOVE_HEAD_BYTES, PUBLISH_RETAIN, PUBLISH_TARGET_SET, RECORD, readBinding, unzigzag } from './records.ts';
 import { storedGroupHash } from './selection/group-hash.ts';
 import { addStoredExchange, addStoredLog, addStoredQueue, bindStored } from './state.ts';
-import { readStored, readStoredKey } from './stored-message.ts';
+import { readStored, readStoredKey, receivedAt } from './stored-message.ts';
 import { TlvReader } from './tlv.ts';
+import type { Partition } from './topic/partition.ts';
 import { TOPIC_RECORD_FIRST, TOPIC_RECORD_LAST } from './topic/records.ts';
 import type { Topology } from './topology.ts';
 
@@ -31,6 +32,7 @@ export class Replay {
   readonly #engine: Engine;
   readonly #sets = new Map<number, readonly number[]>();
   readonly #targets: EntryLog[] = [];
+  readonly #partitions: Partition[] = [];
 
   constructor(topology: Topology) {
     this.#topology = topology;
@@ -92,13 +94,15 @@ export class Replay {
     if (retains) at += 4;
     const targets = this.#targets;
     targets.length = 0;
+    this.#partitions.length = 0;
     if ((bits & PUBLISH_TARGET_SET) !== 0) {
       for (const id of this.#sets.get(readU32(bytes, at)) ?? []) this.#addTarget(id);
       at += 4;
     } else {
       for (let n = 0; n < count; n++, at += 4) this.#addTarget(readU32(bytes, at));
     }
-    const refs = targets.length + (exchange === undefined ? 0 : 1);
+    const partitions = this.#partitions;
+    const refs = targets.length + partitions.length + (exchange === undefined ? 0 : 1);
     if (refs === 0) return;
     const length = end - at;
     const row = this.#engine.bodies.logged.add(
@@ -112,13 +116,20 @@ export class Replay {
       const target = targets[n] as EntryLog;
       target.replayPush(row, length, target.kind === 'delay' ? storedDelayInfo(bytes, at, end) : 0);
     }
+    for (const partition of partitions) partition.replayedBare(row, length, receivedAt(bytes, at));
     exchange?.retain(readStoredKey(bytes, at), { row, info: 0 });
     replayMarks(bytes, at, targets);
   }
 
   #addTarget(id: number): void {
     const log = this.#topology.entryLog(id);
-    if (log !== undefined) this.#targets.push(log);
+    if (log !== undefined) {
+      this.#targets.push(log);
+      return;
+    }
+    // A dead letter may have gone to a topic.
+    const partition = this.#topology.topics.partition(id);
+    if (partition !== undefined) this.#partitions.push(partition);
   }
 
   #targetSet(bytes: Buffer, start: number, end: number): void {

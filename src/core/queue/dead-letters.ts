@@ -163,7 +163,8 @@ export class DeadLetters implements Dispatched {
     }
     const logged = plan.logged.filter(isOpen);
     const transient = plan.transient.filter(isOpen);
-    if (logged.length + transient.length + plan.taps.length === 0) {
+    const { topics } = plan;
+    if (logged.length + transient.length + topics.length + plan.taps.length === 0) {
       queue.dropGivenUp(position);
       return;
     }
@@ -172,7 +173,7 @@ export class DeadLetters implements Dispatched {
     const stored = rewrite(view, { exchange: this.#exchange, key, flags, enteredAtMs: engine.now(), deaths });
     if (plan.taps.length > 0) this.#tell(plan, stored);
     queue.deadLettered++;
-    moveTo({ logged, transient }, stored, queue, position);
+    moveTo({ logged, transient, topics }, stored, queue, position);
   }
 
   /** Where a message goes, or undefined when nobody is there. */
@@ -180,7 +181,7 @@ export class DeadLetters implements Dispatched {
     const { engine, vhost } = this.#queue;
     const properties = () => hubOf(engine.formats, view);
     const plan = planOf(vhost.router.route(exchange, key, properties, view.receivedAtMs));
-    return plan.queues.length + plan.taps.length === 0 ? undefined : plan;
+    return plan.leadsNowhere ? undefined : plan;
   }
 
   #tell(plan: Plan, stored: Buffer): void {

@@ -188,7 +188,7 @@ export class Redrive {
     return filter.matches(hubSource(hubOf(this.queue.engine.formats, view), facts));
   }
 
-  #move(position: number, { logged, transient, taps, exchange, key }: Destination): void {
+  #move(position: number, { logged, transient, topics, taps, exchange, key }: Destination): void {
     const { queue } = this;
     const { engine } = queue;
     const flags = this.#view.flags & ~FLAG_RETAIN;
@@ -201,7 +201,7 @@ export class Redrive {
       shown.id = engine.bodies.nextId();
       for (const tap of taps) tap.deliver(shown);
     }
-    moveTo({ logged, transient }, stored, queue, position);
+    moveTo({ logged, transient, topics }, stored, queue, position);
     this.#rate.took();
   }
 }

@@ -8,8 +8,8 @@ import type { Vhost } from '../vhost.ts';
 
 const DOT = 0x2e;
 
-/** Queues, and the exchange and routing key the message shows there. */
-export interface Destination extends Pick<Plan, 'logged' | 'transient' | 'taps'> {
+/** Queues and topics, and the exchange and routing key the message shows there. */
+export interface Destination extends Pick<Plan, 'logged' | 'transient' | 'topics' | 'taps'> {
   readonly exchange: string;
   readonly key: RoutingKey;
 }
@@ -33,11 +33,11 @@ export function toExchange(vhost: Vhost, name: string, key: string | undefined):
     if (exchange === undefined) return undefined;
     const routingKey = fixed ?? keyOf(message);
     const properties = () => hubOf(vhost.engine.formats, message);
-    const { logged, transient, taps } = planOf(
+    const { logged, transient, topics, taps } = planOf(
       vhost.router.route(exchange, routingKey, properties, message.receivedAtMs),
     );
-    if (logged.length + transient.length === 0) return undefined;
-    return { logged, transient, taps, exchange: name, key: routingKey };
+    if (logged.length + transient.length + topics.length === 0) return undefined;
+    return { logged, transient, topics, taps, exchange: name, key: routingKey };
   };
 }
 
@@ -57,7 +57,8 @@ export function toOrigin(vhost: Vhost): FindTarget {
 
 function inQueue(queue: Queue, exchange: string, key: RoutingKey): Destination {
   const queues = [queue];
-  return { logged: queue.logged ? queues : [], transient: queue.logged ? [] : queues, taps: [], exchange, key };
+  const [logged, transient] = queue.logged ? [queues, []] : [[], queues];
+  return { logged, transient, topics: [], taps: [], exchange, key };
 }
 
 function keyOf(message: Message): RoutingKey {

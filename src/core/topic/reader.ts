@@ -185,6 +185,11 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
       block.leave();
       return;
     }
+    if (block.end <= this.#next) {
+      block.leave();
+      this.#failed(new Error('nothing is there'), generation);
+      return;
+    }
     this.#loading = false;
     this.#block = block;
     block.show(this.#frames);

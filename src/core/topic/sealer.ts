@@ -21,10 +21,11 @@ import { copyUnsealed } from './unsealed.ts';
 /** Bytes of one partition between two syncs of its file. */
 const PASS_BYTES = 4 * 1024 * 1024;
 const MIB = 1024 * 1024;
-/** Sealing rests so many times as long as it worked, while less than so many bytes wait for it: commits come first. */
+/** Sealing rests so many times as long as it worked, while less than so many bytes wait for it: commits come first, and what waits costs
+ *  disk and next to no memory. */
 const REST_FACTORS = [
-  [256 * MIB, 4],
-  [1024 * MIB, 1],
+  [512 * MIB, 9],
+  [2048 * MIB, 2],
 ] as const;
 const REST_MS_MAX = 2_000;
 /** After a failed write. */

@@ -44,6 +44,17 @@ export class Topic {
     return partitions[number] as Partition;
   }
 
+  /** The partition for a message that is stored already and comes from elsewhere: by its group, else by its routing key. */
+  chooseAgain(message: Message, length: number): Partition {
+    const { keyBytes, keyStart, keyEnd, groupStart, groupEnd } = message;
+    const count = this.partitions.length;
+    let number = 0;
+    if (groupEnd > groupStart) number = partitionOfKey(message.bytes, groupStart, groupEnd, count);
+    else if (keyEnd > keyStart) number = partitionOfKey(keyBytes, keyStart, keyEnd, count);
+    else number = this.#sticky.next(length, count);
+    return this.partitions[number] as Partition;
+  }
+
   /** Throws `invalid-argument` when there is no partition of this number. */
   partition(number: number): Partition {
     const partition = this.partitions[number];

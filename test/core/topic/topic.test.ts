@@ -255,6 +255,28 @@ t.test('a message may go to queues and topics at once, and a topic alone makes i
   t.same(admin.bindings('/'), []);
 });
 
+t.test(
+  'readers at the tail of a thousand partitions cost nothing until there is something for one of them',
+  async (t) => {
+    const one = await lab();
+    await createTopic(one, { partitions: 1000 });
+    const { engine } = one.internals;
+    const readers = Array.from({ length: 1000 }, (_, partition) => read(one, 0, partition));
+    await one.settle();
+    let wakes = 0;
+    const wake = engine.wake.bind(engine);
+    engine.wake = (reader) => {
+      wakes++;
+      wake(reader);
+    };
+    await one.clock.advance(10_000);
+    t.equal(wakes, 0);
+    await append(one, ['for one'], 500);
+    t.equal(wakes, 1);
+    t.same(readers[500]?.bodies, ['for one']);
+  },
+);
+
 t.test('readers are bounded, and end with their client', async (t) => {
   const one = await lab({ readersPerConnectionMax: 2 });
   await createTopic(one);

@@ -163,20 +163,18 @@ export class SharePart implements PartitionReader {
       this.#loading = false;
       if (!this.#closed) this.group.wake();
     };
-    this.#topics.block(this.partition, Math.max(offset, this.partition.start)).then(
-      (block) => {
-        if (this.#closed) block.leave();
-        else this.#block = block;
-        done();
-      },
-      (error: Error) => {
-        const { topic, number } = this.partition;
-        this.#engine.log('error', 'messages of a topic cannot be read; trying again', {
-          ...{ topic: topic.name, partition: number, offset, error: error.message },
-        });
-        this.#engine.clock.after(RETRY_MS, done);
-      },
-    );
+    const failed = (error: Error): void => {
+      const { topic, number } = this.partition;
+      const fields = { topic: topic.name, partition: number, offset, error: error.message };
+      this.#engine.log('error', 'messages of a topic cannot be read; trying again', fields);
+      this.#engine.clock.after(RETRY_MS, done);
+    };
+    this.#topics.block(this.partition, Math.max(offset, this.partition.start)).then((block) => {
+      if (this.#closed || block.end <= offset) block.leave();
+      else this.#block = block;
+      if (this.#block === block || this.#closed) done();
+      else failed(new Error('nothing is there'));
+    }, failed);
     return false;
   }
 

@@ -1,5 +1,5 @@
 /**
- * The messages of a queue that wait for their time. They lie in slots (delay-slot.ts), by when they are due; the first slots are
+ * The messages of a queue that wait for their time. They lie in slots (slot.ts), by when they are due; the first slots are
  * looked at, and what is due goes to the end of the lane of its priority, in one record for many: in the order of due times,
  * at the same millisecond in the order of arrival. Times are those of the wall clock: one that jumps ahead makes due what it
  * passes over, one that jumps back makes what has not gone yet wait longer.
@@ -70,7 +70,10 @@ export class Delays implements Dispatched, Timed {
     const startMs = deliverAtMs - (deliverAtMs % SLOT_MS);
     if (this.#lastSlot?.startMs === startMs) return this.#lastSlot;
     const slot = this.slots[this.#indexOf(startMs)];
-    return slot?.startMs === startMs ? slot : this.#queue.vhost.openSlot(this.#queue, startMs);
+    if (slot?.startMs === startMs) return slot;
+    // It may have to be looked at soon.
+    this.#wake();
+    return this.#queue.vhost.openSlot(this.#queue, startMs);
   }
 
   add(slot: DelaySlot): void {
@@ -89,13 +92,16 @@ export class Delays implements Dispatched, Timed {
     return low;
   }
 
-  /** A message has come into a slot. */
-  came(slot: DelaySlot, position: number, length: number): void {
+  /** A message has come into a slot. @param isNear it is among those of which is known when they are due */
+  came(slot: DelaySlot, position: number, length: number, isNear: boolean): void {
     this.entered(slot, length);
     this.#queue.published++;
     this.#lastSlot = slot;
     this.#lastPosition = position;
+    if (!isNear) return;
     this.#queue.engine.deadlines.arm(this, slot.dueMs(position));
+    // Too many of them take memory.
+    if (slot.searches) this.#wake();
   }
 
   /** A slot has one more. */

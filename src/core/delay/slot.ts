@@ -19,14 +19,13 @@ export class DelaySlot extends EntryLog {
   /** Bytes of its messages. */
   bytes = 0;
   #near = new NearHeap();
-  /** Everything due before it (ms since the start) is in `#near`; -1: nothing is known. */
-  #horizon = Number.POSITIVE_INFINITY;
+  /** Everything due before it (ms since the start) is in `#near`; -1: nothing is known, which costs nothing. */
+  #horizon = -1;
   #search: DueSearch | undefined;
 
   constructor(delays: Delays, queue: Queue, id: number, ring: EntryRing, startMs: number) {
     super(queue, id, ring, 'delay', startMs);
     this.#delays = delays;
-    if (ring.count > 0) this.#horizon = -1;
   }
 
   get startMs(): number {
@@ -55,8 +54,9 @@ export class DelaySlot extends EntryLog {
 
   protected override came(position: number, length: number): void {
     const due = this.ring.info(position) & DUE_MASK;
-    if (due < this.#horizon) this.#near.push(due, position);
-    this.#delays.came(this, position, length);
+    const isNear = due < this.#horizon;
+    if (isNear) this.#near.push(due, position);
+    this.#delays.came(this, position, length, isNear);
   }
 
   protected override ripened(): void {
@@ -119,10 +119,5 @@ export class DelaySlot extends EntryLog {
 
   protected override replayLeft(length: number): void {
     this.#delays.left(this, length);
-  }
-
-  override recovered(): void {
-    super.recovered();
-    this.#horizon = this.ring.count === 0 ? Number.POSITIVE_INFINITY : -1;
   }
 }

@@ -160,7 +160,11 @@ export class TransactionsSimulation {
   /** It will never have happened. */
   #dismiss(deal: Deal): void {
     deal.fate = 'never';
-    for (const id of [...deal.completed, ...deal.discarded]) this.#entry(id).taker = undefined;
+    for (const id of [...deal.completed, ...deal.discarded]) {
+      const entry = this.#entry(id);
+      // Its consumer may have left, and then another transaction has taken the message.
+      if (entry.taker === deal) entry.taker = undefined;
+    }
   }
 
   // ---- Traffic ----------------------------------------------------------------------------------------------------

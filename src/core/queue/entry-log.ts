@@ -8,7 +8,7 @@ import type { AwaitsBatches } from '../engine.ts';
 import type { LogKind } from '../records.ts';
 import type { Rostered } from '../roster.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
-import { FORGOTTEN, GIVEN_UP_MASK } from './entry-info.ts';
+import { FORGOTTEN, GIVEN_UP_MASK, SUPERSEDED } from './entry-info.ts';
 import { PendingBatches } from './pending-batches.ts';
 import type { Queue } from './queue.ts';
 import { type Settlements, writeGap } from './settlements.ts';
@@ -220,7 +220,8 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
     const { ring } = this;
     if ((info & GIVEN_UP_MASK) !== 0) this.queue.foundGivenUp = true;
     for (let position = ring.next(first); position >= 0 && position < end; position = ring.next(position + 1)) {
-      ring.setInfo(position, info);
+      // What came back may be logged after the message that has taken its place.
+      ring.setInfo(position, info | (ring.info(position) & SUPERSEDED));
     }
   }
 

@@ -101,6 +101,8 @@ export interface ConsumerInfo extends Identity {
   priority: number;
   weight: number;
   exclusive: boolean;
+  /** Tags and condition of what it takes; none: it takes everything. */
+  filters: string[];
   /** It is served when it has credit; false while the queue serves another one. */
   active: boolean;
   /** Its deliveries count as settled at once. */

@@ -395,6 +395,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
       ...{ tag, priority, weight, exclusive },
       client: id,
       ...identity,
+      filters: this.filter?.texts ?? [],
       active: this.#source.consumers.isActive(this),
       settled: this.#presettled,
       unsettled: this.#outstanding.count,

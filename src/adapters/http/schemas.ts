@@ -90,6 +90,7 @@ export const CONSUMER = {
     priority: count,
     weight: count,
     exclusive: flag,
+    filters: { type: 'array', items: text },
     active: flag,
     settled: flag,
     unsettled: count,

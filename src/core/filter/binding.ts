@@ -22,6 +22,11 @@ export class BindingFilter {
     this.#parts = parts;
   }
 
+  /** Its parts, as they were written: tags, then the condition. */
+  get texts(): string[] {
+    return this.#parts.map(({ text }) => text);
+  }
+
   matches(source: FilterSource): boolean {
     for (const part of this.#parts) if (!part.matches(source)) return false;
     return true;

@@ -45,6 +45,8 @@ export class Selection {
   #list: readonly Scan[] = [];
   /** Consumers that can take and have nothing to take. */
   #idle: Subscription[] = [];
+  /** Counts offers. */
+  #turn = 0;
   /** Messages looked at since the last offer began. */
   #looks = 0;
 
@@ -155,12 +157,43 @@ export class Selection {
     return true;
   }
 
-  /** Who is to be offered something; undefined when nobody has anything to take. */
+  /** Who is to be offered something; undefined when nobody has anything to take. Those for whom something waits and those for
+   *  whom there may be something new go by turns: neither keeps the other from its messages. */
   #pick(): Subscription | undefined {
+    const turn = this.#turn++;
+    return this.#reader() ?? ((turn & 1) === 0 ? (this.#callee() ?? this.#any()) : (this.#any() ?? this.#callee()));
+  }
+
+  /** The consumer whose message has been read from disk: before others want other messages in its place. */
+  #reader(): Subscription | undefined {
     for (const scan of this.#list) {
-      const called = scan.isReading ? undefined : this.#callee(scan);
-      if (called !== undefined) return called.subscription;
+      const { reading } = scan;
+      if (reading === undefined || scan.isReading) continue;
+      scan.reading = undefined;
+      if (this.#mayTake(reading)) return reading.subscription;
     }
+    return undefined;
+  }
+
+  /** The next one for whom something waits. */
+  #callee(): Subscription | undefined {
+    const list = this.#list;
+    for (let n = 0; n < list.length; n++) {
+      const scan = list[((this.#turn >> 1) + n) % list.length] as Scan;
+      if (scan.isReading) continue;
+      const { called } = scan;
+      for (let share = called.shift(); share !== undefined; share = called.shift()) {
+        share.called = false;
+        if (!share.waits || !this.#mayTake(share)) continue;
+        scan.call(share);
+        return share.subscription;
+      }
+    }
+    return undefined;
+  }
+
+  /** The next one for whom there may be something new. */
+  #any(): Subscription | undefined {
     if (this.#list.length === 1 && !hasNew(this.#list[0] as Scan)) return undefined;
     for (;;) {
       const subscription = this.#queue.takers.pick();
@@ -168,19 +201,6 @@ export class Selection {
       subscription.idle = true;
       this.#idle.push(subscription);
     }
-  }
-
-  /** The consumer with something waiting whose turn it is: first the one that had to wait for the disk. */
-  #callee(scan: Scan): Share | undefined {
-    const { called, reading } = scan;
-    if (reading !== undefined && this.#mayTake(reading)) return reading;
-    scan.reading = undefined;
-    for (let share = called.first; share !== undefined; share = called.first) {
-      if (share.waits && this.#mayTake(share)) return share;
-      called.shift();
-      share.called = false;
-    }
-    return undefined;
   }
 
   #mayTake(share: Share): boolean {

@@ -57,6 +57,8 @@ t.test('filters of subscriptions to queues and of leases', async (t) => {
   await queue('f');
   const page = await WsPeer.open(gateway.port);
   await page.ask({ op: 'subscribe', id: 'large', queue: 'f', filter: 'amount >= 1000' });
+  const { json: listed } = await ask('GET', '/queues/f/consumers');
+  t.match(listed['items'], [{ tag: 'large', filters: ['amount >= 1000'] }]);
   for (const amount of [10, 5000, 20, 1000]) {
     const body = [{ queue: 'f', payload: String(amount), headers: { amount, TAGS: amount > 15 ? 'paid' : 'open' } }];
     await ask('POST', '/batch', { body });

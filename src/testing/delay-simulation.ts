@@ -34,7 +34,7 @@ const HOUR_MS = 3_600_000;
 /** Longer than a write takes. */
 const QUIET_MS = 20;
 /** The wall clock is looked at so often. */
-const NOTICED_MS = 30_000;
+const NOTICED_MS = 30_100;
 
 /** Queues and their arguments: one without, one with priorities. */
 const QUEUES: ReadonlyMap<string, Arguments> = new Map<string, Arguments>([

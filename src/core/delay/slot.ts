@@ -67,9 +67,15 @@ export class DelaySlot extends EntryLog {
 
   /** When the next one is due, as far as is known; Infinity: none, or `searches`. */
   get nextMs(): number {
+    const near = this.#live;
+    return near.size === 0 ? Number.POSITIVE_INFINITY : this.value + near.due;
+  }
+
+  /** The heap, the first of which is still in the slot. */
+  get #live(): NearHeap {
     const near = this.#near;
     while (near.size > 0 && this.ring.body(near.position) === 0) near.pop();
-    return near.size === 0 ? Number.POSITIVE_INFINITY : this.value + near.due;
+    return near;
   }
 
   /** Take the position of the message that is next, and due, out of those known; -1 while it is not durable. */
@@ -83,7 +89,7 @@ export class DelaySlot extends EntryLog {
   /** There is more to find out before the next ones are known, or soon would be. */
   get searches(): boolean {
     if (this.#search !== undefined) return true;
-    const { size } = this.#near;
+    const { size } = this.#live;
     const wanted = this.#wanted;
     const isShort = this.#horizon !== Number.POSITIVE_INFINITY && size < wanted / 4;
     return isShort || size > wanted * 2;

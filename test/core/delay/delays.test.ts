@@ -403,3 +403,16 @@ t.test('a handle fired in the turn of its publish waits for the journal', async 
   t.same(bodies, ['a']);
   await clock.drive(fixture.close());
 });
+
+t.test('when all that is known to be next was cancelled, the rest is looked for', async (t) => {
+  const fixture = await start({ delayedNearMin: 1 });
+  const { admin } = fixture.broker;
+  await declare(fixture, 'q');
+  const messages = Array.from({ length: 40 }, (_, n) => delayed(fixture, `${n}`, 1000 + n));
+  const handles = await publish(fixture, 'q', messages);
+  for (const handle of handles.slice(0, 39)) await fixture.clock.drive(admin.delays.cancel('/', 'q', handle));
+  await fixture.clock.advance(2000);
+  const { bodies } = collect(connect(fixture), 'q');
+  await fixture.settle();
+  t.same(bodies, ['39']);
+});

@@ -1,6 +1,6 @@
 /** The frames a client may send: their schemas, and the check that turns text into one of them. */
 import { Ajv, type ValidateFunction } from 'ajv';
-import { CoreError } from '../../core/index.ts';
+import { CoreError, type GroupStrategy } from '../../core/index.ts';
 import { HALF_NAME, type JsonPrepare, PREPARE_PROPERTIES } from '../json-half.ts';
 import { type JsonPublish, PUBLISH_PROPERTIES } from '../json-message.ts';
 import { ITEMS_MAX, JSON_ITEM, JSON_OFFSET, type JsonItem, type JsonOffset } from '../json-transaction.ts';
@@ -47,6 +47,36 @@ export interface SubscribeFrame {
   weight?: number;
   /** For `queue`: milliseconds a delivery may be unsettled; -1 = for ever. */
   timeout_ms?: number;
+}
+export interface JsonPlace {
+  stream: string;
+  partition: number;
+}
+export interface MemberOffset extends JsonPlace {
+  offset: number;
+  metadata?: string;
+}
+/** Become a member of a consumer group, called `id` from then on. */
+export interface MemberFrame {
+  op: 'member';
+  id: FrameId;
+  group: string;
+  streams: string[];
+  strategy?: GroupStrategy;
+}
+/** What a member has done: how far it has come, and what it gives up. */
+export interface OffsetsFrame {
+  op: 'offsets';
+  id?: FrameId;
+  sub: FrameId;
+  offsets: MemberOffset[];
+}
+export interface ReleaseFrame {
+  op: 'release';
+  id?: FrameId;
+  sub: FrameId;
+  /** Default: all that was asked back. */
+  partitions?: JsonPlace[];
 }
 export interface UnsubscribeFrame {
   op: 'unsubscribe';
@@ -110,6 +140,9 @@ export interface PingFrame {
 export type ClientFrame =
   | LoginFrame
   | SubscribeFrame
+  | MemberFrame
+  | OffsetsFrame
+  | ReleaseFrame
   | UnsubscribeFrame
   | CreditFrame
   | SettleFrame
@@ -123,6 +156,7 @@ export type ClientFrame =
 const ID_LENGTH_MAX = 64;
 const CREDIT_MAX = 65_535;
 const RANGES_MAX = 10_000;
+const STREAMS_MAX = 1_000;
 
 const id = {
   anyOf: [
@@ -146,6 +180,17 @@ function frame(properties: object, required: readonly string[] = []): object {
     required: ['op', ...required],
     properties: { op: { type: 'string' }, id, ...properties },
   };
+}
+
+/** Partitions, each with what else is said of it. */
+function places(properties: object = {}, required: readonly string[] = []): object {
+  const items = {
+    type: 'object',
+    additionalProperties: false,
+    required: ['stream', 'partition', ...required],
+    properties: { stream: name, partition: count, ...properties },
+  };
+  return { type: 'array', maxItems: RANGES_MAX, items };
 }
 
 const deliveries = {
@@ -208,6 +253,25 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
       },
     },
   ],
+  [
+    'member',
+    frame(
+      {
+        group: name,
+        streams: { type: 'array', minItems: 1, maxItems: STREAMS_MAX, items: name },
+        strategy: { enum: ['range', 'round-robin', 'cooperative-sticky'] },
+      },
+      ['id', 'group', 'streams'],
+    ),
+  ],
+  [
+    'offsets',
+    frame({ sub: id, offsets: places({ offset: count, metadata: { type: 'string' } }, ['offset']) }, [
+      'sub',
+      'offsets',
+    ]),
+  ],
+  ['release', frame({ sub: id, partitions: places() }, ['sub'])],
   ['unsubscribe', frame({ sub: id }, ['sub'])],
   ['credit', frame({ sub: id, credit: { type: 'integer', minimum: 0, maximum: CREDIT_MAX } }, ['sub', 'credit'])],
   ['ack', settle()],

@@ -35,6 +35,7 @@ import {
   type TransactionFrame,
 } from './frames.ts';
 import { HalfMember } from './halves.ts';
+import { Membership, membershipOf } from './membership.ts';
 import type { MessageFrames } from './message-frames.ts';
 import type { WsOutput } from './output.ts';
 import { Publisher } from './publisher.ts';
@@ -171,6 +172,18 @@ export class JsonSession {
       case 'subscribe':
         this.#subscribe(frame, entered.host);
         return;
+      case 'member':
+        this.#checkFree(frame.id);
+        this.#subscriptions.set(frame.id, new Membership(entered.host, frame));
+        this.#ok(frame.id);
+        return;
+      case 'offsets':
+        membershipOf(this.#subscription(frame.sub), frame.sub).commit(frame.offsets, () => this.#ok(frame.id));
+        return;
+      case 'release':
+        membershipOf(this.#subscription(frame.sub), frame.sub).release(frame.partitions);
+        this.#ok(frame.id);
+        return;
       case 'credit':
         this.#setCredit(frame.sub, frame.credit);
         this.#ok(frame.id);
@@ -278,13 +291,19 @@ export class JsonSession {
 
   // ---- Subscribing ------------------------------------------------------------------------------------------------
 
+  /** There may be a subscription of this name. Throws `already-exists`, `limit-exceeded`. */
+  #checkFree(id: FrameId): void {
+    const { subscriptionsPerConnectionMax } = this.#context.limits;
+    if (this.#subscriptions.has(id)) throw new CoreError('already-exists', `subscription ${id}`);
+    if (this.#subscriptions.size >= subscriptionsPerConnectionMax) {
+      throw new CoreError('limit-exceeded', `${subscriptionsPerConnectionMax} subscriptions`);
+    }
+  }
+
   #subscribe(frame: SubscribeFrame, host: SubscriptionHost): void {
     const { id } = frame;
     const { limits } = this.#context;
-    if (this.#subscriptions.has(id)) throw new CoreError('already-exists', `subscription ${id}`);
-    if (this.#subscriptions.size >= limits.subscriptionsPerConnectionMax) {
-      throw new CoreError('limit-exceeded', `${limits.subscriptionsPerConnectionMax} subscriptions`);
-    }
+    this.#checkFree(id);
     if (frame.queue !== undefined) {
       this.#subscriptions.set(id, new QueueSubscription(host, id, frame.queue, optionsOf(frame)));
       this.#ok(id);

@@ -60,6 +60,42 @@ t.test('a share group over WebSocket and HTTP: one message, one consumer', async
   t.equal((await ask('DELETE', '/streams/shared/groups/workers')).status, 204);
 });
 
+t.test('members of a consumer group are told what is theirs, give it up, and commit', async (t) => {
+  await ask('PUT', '/streams/parted', { body: { partitions: 2 } });
+  const body = [0, 1].map((partition) => ({ payload: 'x', partition }));
+  await ask('POST', '/streams/parted/messages', { body });
+  const join = { op: 'member', id: 'm', group: 'readers', streams: ['parted'] };
+  const [one, two] = [await WsPeer.open(gateway.port), await WsPeer.open(gateway.port)];
+  await one.ask(join);
+  const all = [0, 1].map((partition) => ({ stream: 'parted', partition }));
+  t.match(await one.next({ op: 'assigned' }), { sub: 'm', epoch: 1, partitions: all });
+  const offsets = [{ stream: 'parted', partition: 1, offset: 1, metadata: 'note' }];
+  t.match(await one.ask({ op: 'offsets', id: 1, sub: 'm', offsets }), { op: 'ok' });
+  await two.ask(join);
+  const revoked = await one.next({ op: 'revoked' });
+  t.equal((revoked['partitions'] as object[]).length, 1);
+  await one.ask({ op: 'release', id: 2, sub: 'm' });
+  const assigned = await two.next({ op: 'assigned' });
+  t.same(
+    (assigned['partitions'] as { partition: number }[])[0]?.partition,
+    (revoked['partitions'] as { partition: number }[])[0]?.partition,
+  );
+  t.match(await one.ask({ op: 'offsets', id: 3, sub: 'm', offsets: revoked['partitions'] }), {
+    code: 'invalid-argument',
+  });
+  const gone = [{ ...(revoked['partitions'] as object[])[0], offset: 0 }];
+  t.match(await one.ask({ op: 'offsets', id: 4, sub: 'm', offsets: gone }), { code: 'fenced' });
+  t.match((await ask('GET', '/groups/readers')).json, { members: [String, String], strategy: 'cooperative-sticky' });
+  await two.close();
+  t.match(await one.next({ op: 'assigned' }), { sub: 'm' }, 'what the other had');
+  t.match(await one.ask({ ...join, id: 'm' }), { code: 'already-exists' });
+  t.match(await one.ask({ ...join, id: 'n', streams: ['none'] }), { code: 'not-found' });
+  t.match(await one.ask({ op: 'release', id: 5, sub: 'none' }), { code: 'not-found' });
+  t.match(await one.ask({ op: 'unsubscribe', id: 6, sub: 'm' }), { op: 'ok' });
+  t.match((await ask('GET', '/groups/readers')).json, { members: [], offsets: [{ metadata: 'note' }] });
+  await one.close();
+});
+
 t.test('what cannot be read is refused, and the name is free again', async (t) => {
   await ask('PUT', '/streams/few');
   const peer = await WsPeer.open(gateway.port);

@@ -64,12 +64,14 @@ export class Owners {
   regroup(): void {
     const shares = this.#shares.filter((share) => share !== undefined);
     for (const share of shares) {
-      this.#takeAway(share, () => true);
+      for (const position of share.takeListed()) this.#unpark(position);
+      share.forgetUnlisted();
       share.owned = 0;
     }
     this.#buckets = bucketsOf(this.#queue);
     for (const share of shares) this.adopt(share);
-    this.#retry();
+    for (const scan of this.scans) scan.restart();
+    this.#queue.engine.wake(this.#queue);
   }
 
   /** It gets messages when it can take them. */
@@ -79,11 +81,8 @@ export class Owners {
 
   /** All groups of a consumer are to be somebody else's, as soon as nothing of them is in its hands. */
   giveUpAll(share: Share): void {
-    this.#takeAway(share, () => true);
-    const buckets = this.#buckets;
-    if (buckets !== undefined && share.owned > 0)
-      for (const bucket of buckets.of(share.number)) this.giveUp(bucket, share);
-    this.#retry();
+    if (share.owned > 0) for (const bucket of this.#buckets?.of(share.number) ?? []) this.giveUp(bucket, share);
+    share.forgetUnlisted();
   }
 
   /** Share the groups out anew among consumers as high as the one that came; those of lower ones all move. */
@@ -147,7 +146,18 @@ export class Owners {
   giveUp(bucket: number, owner: Share): void {
     const buckets = this.#buckets as Buckets;
     buckets.end(bucket);
-    this.#takeAway(owner, (lane, here) => this.bucketAt(lane, here) === bucket);
+    for (const position of owner.takeListed()) {
+      const lane = this.#queue.laneAt(position);
+      const here = position - lane.offset;
+      if (!lane.isReady(here)) continue;
+      if (this.bucketAt(lane, here) !== bucket) {
+        owner.list(position);
+        continue;
+      }
+      setParked(lane, here, false);
+      owner.scan.miss(position, bucket);
+    }
+    for (const position of owner.unlisted()) owner.scan.miss(position, bucket);
     if (buckets.unsettled(bucket) === 0) this.#free(bucket, owner);
   }
 
@@ -172,12 +182,7 @@ export class Owners {
   #free(bucket: number, owner: Share): void {
     (this.#buckets as Buckets).unpin(bucket);
     owner.owned--;
-    this.#retry();
-  }
-
-  /** What was passed over because of its group is looked at again. */
-  #retry(): void {
-    for (const scan of this.scans) scan.retry();
+    for (const scan of this.scans) scan.retry(bucket);
     this.#queue.engine.wake(this.#queue);
   }
 
@@ -187,7 +192,7 @@ export class Owners {
   leaveTo(owner: Share, scan: Scan, lane: Lane, here: number, bucket: number): void {
     const position = lane.offset + here;
     if (owner.scan !== scan || this.isGivingUp(bucket)) {
-      scan.miss(position);
+      scan.miss(position, bucket);
       return;
     }
     if (isParked(lane, here)) return;
@@ -200,30 +205,17 @@ export class Owners {
     scan.call(owner);
   }
 
-  /** Take what waits for a consumer away from it, where `isSo`. */
-  #takeAway(share: Share, isSo: (lane: Lane, here: number) => boolean): void {
-    for (const position of share.takeListed()) {
-      const lane = this.#queue.laneAt(position);
-      const here = position - lane.offset;
-      if (!lane.isReady(here)) continue;
-      if (!isSo(lane, here)) {
-        share.list(position);
-        continue;
-      }
-      setParked(lane, here, false);
-      share.scan.miss(position);
-    }
-    for (const position of share.takeUnlisted()) {
-      share.scan.miss(position);
-      if (!share.leaving) share.note(position);
-    }
+  /** A message waits for nobody any more. */
+  #unpark(position: number): void {
+    const lane = this.#queue.laneAt(position);
+    if (lane.isReady(position - lane.offset)) setParked(lane, position - lane.offset, false);
   }
 
   /** Everything ready was purged. */
   emptied(): void {
     for (const share of this.#shares) {
       share?.takeListed();
-      share?.takeUnlisted();
+      share?.forgetUnlisted();
     }
   }
 }

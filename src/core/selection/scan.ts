@@ -31,8 +31,8 @@ export class Scan {
   readonly #queue: Queue;
   /** By level: what lies before in the lane was looked at. Where there is none, that is so from the start of the lane on. */
   #seen: (number | undefined)[] = [];
-  /** By level: the first message passed over because its group was somebody's who may not have it now. */
-  #missed: (number | undefined)[] = [];
+  /** By bucket, then by level: the first message passed over because its bucket was somebody's who may not have it now. */
+  readonly #missed = new Map<number, (number | undefined)[]>();
   /** By `orderOf`: to be looked at again. */
   readonly #again = new PositionHeap();
   /** Of the lanes, those before this index have nothing new. */
@@ -44,7 +44,13 @@ export class Scan {
     this.#queue = queue;
     this.filter = filter;
     this.readAhead = readAhead;
-    for (const lane of queue.lanes.all) for (const here of lane.returned) this.cameBack(lane, here);
+    this.restart();
+  }
+
+  /** Look at everything anew. */
+  restart(): void {
+    this.emptied();
+    for (const lane of this.#queue.lanes.all) for (const here of lane.returned) this.cameBack(lane, here);
   }
 
   /** Nobody can be served before a read ends, which wakes the queue. */
@@ -108,20 +114,22 @@ export class Scan {
     else this.#lookAgain(lane, here);
   }
 
-  /** A message is not for anybody now, and may be later: after `retry`. */
-  miss(position: number): void {
+  /** A message of a bucket is not for anybody now, and may be later: after `retry`. */
+  miss(position: number, bucket: number): void {
     const level = Math.floor(position / LANE_SPAN);
-    while (this.#missed.length <= level) this.#missed.push(undefined);
-    this.#missed[level] = Math.min(this.#missed[level] ?? POSITIVE_INFINITY, position % LANE_SPAN);
+    const missed = this.#missed.get(bucket) ?? [];
+    this.#missed.set(bucket, missed);
+    while (missed.length <= level) missed.push(undefined);
+    missed[level] = Math.min(missed[level] ?? POSITIVE_INFINITY, position % LANE_SPAN);
   }
 
-  /** Look again at what was missed. */
-  retry(): void {
-    for (const [level, here] of this.#missed.entries()) {
+  /** Look again at what was missed of a bucket. */
+  retry(bucket: number): void {
+    for (const [level, here] of (this.#missed.get(bucket) ?? []).entries()) {
       const lane = this.#queue.lanes.ofLevel(level);
       if (here !== undefined && lane !== undefined) this.#lookAgain(lane, here);
     }
-    this.#missed.length = 0;
+    this.#missed.delete(bucket);
   }
 
   #lookAgain(lane: Lane, here: number): void {
@@ -133,7 +141,7 @@ export class Scan {
   /** Everything ready was purged. */
   emptied(): void {
     this.#seen = [];
-    this.#missed = [];
+    this.#missed.clear();
     this.#again.clear();
     this.#from = 0;
   }

@@ -110,13 +110,14 @@ export class Share {
     return positions;
   }
 
-  /** Forget where unlisted ones are: the first position of each level. */
-  takeUnlisted(): number[] {
-    const positions: number[] = [];
-    for (const [level, here] of this.#unlisted.entries())
-      if (here !== undefined) positions.push(level * LANE_SPAN + here);
+  /** Where unlisted ones may be: the first position of each level. */
+  unlisted(): number[] {
+    return this.#unlisted.flatMap((here, level) => (here === undefined ? [] : [level * LANE_SPAN + here]));
+  }
+
+  /** There are no unlisted ones. */
+  forgetUnlisted(): void {
     this.#unlisted = [];
     this.#unlistedFrom = Number.POSITIVE_INFINITY;
-    return positions;
   }
 }

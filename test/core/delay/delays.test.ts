@@ -405,7 +405,7 @@ t.test('a handle fired in the turn of its publish waits for the journal', async 
 });
 
 t.test('when all that is known to be next was cancelled, the rest is looked for', async (t) => {
-  const fixture = await start({ delayedNearMin: 1 });
+  const fixture = await start({ delayedNearMin: 4 });
   const { admin } = fixture.broker;
   await declare(fixture, 'q');
   const messages = Array.from({ length: 40 }, (_, n) => delayed(fixture, `${n}`, 1000 + n));

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { type Arguments, FLAG_DURABLE, FLAG_ENDS_GROUP, type Message } from '../../src/core/index.ts';
-import { collect, connect, DURABLE, type Fixture, key, start, text } from './fixture.ts';
+import { SimClock } from '../../src/testing/sim-clock.ts';
+import { collect, connect, DURABLE, type Fixture, key, newDisk, start, text } from './fixture.ts';
 
 async function declare(fixture: Fixture, name: string, args: Arguments = {}): Promise<void> {
   await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, { ...DURABLE, arguments: args }));
@@ -201,4 +202,54 @@ t.test('a consumer that does not keep up holds up its own groups only, however m
   slow.subscription.credit(10_000);
   await fixture.clock.advance(500);
   t.same(slow.bodies, ['a:first', ...a]);
+});
+
+t.test('a queue with groups and filters is deleted, and its consumers are told', async (t) => {
+  const fixture = await start();
+  await declare(fixture, 'q');
+  const client = connect(fixture);
+  const one = collect(client, 'q', { credit: 2 });
+  const two = collect(client, 'q', { credit: 0, filter: 'a = 1' });
+  const three = collect(client, 'q', { pull: true, credit: 1 });
+  await publish(
+    fixture,
+    'q',
+    Array.from({ length: 2000 }, (_, n) => `g${n % 7}:${n}`),
+  );
+  one.subscription.cancel();
+  await fixture.clock.drive(fixture.broker.admin.deleteQueue('/', 'q'));
+  await fixture.settle();
+  t.same([two.ended, three.ended], ['not-found', 'not-found']);
+  one.subscription.settle(1, 1, 'complete');
+  client.close();
+  await declare(fixture, 'q');
+  await publish(fixture, 'q', ['a:1']);
+  const again = collect(connect(fixture), 'q');
+  await fixture.settle();
+  t.same(again.bodies, ['a:1']);
+});
+
+t.test('groups survive a restart, from the log and from a checkpoint', async (t) => {
+  for (const checkpoint of [false, true]) {
+    const clock = new SimClock();
+    const disk = newDisk(clock);
+    const fixture = await start({}, clock, disk);
+    await declare(fixture, 'q');
+    await publish(fixture, 'q', ['a:1', 'b:1', 'a:2', 'b:2', 'a:3!', 'a:4']);
+    if (checkpoint) await clock.drive(fixture.internals.checkpointer.run());
+    await clock.drive(fixture.close());
+    const again = await start({}, clock, disk);
+    const client = connect(again);
+    const one = collect(client, 'q', { credit: 3 });
+    const two = collect(client, 'q', { credit: 3 });
+    await again.settle();
+    t.same(
+      [one.bodies, two.bodies],
+      [
+        ['a:1', 'a:2', 'a:3!'],
+        ['b:1', 'b:2'],
+      ],
+    );
+    await clock.drive(again.close());
+  }
 });

@@ -12,8 +12,8 @@ import { INLINE_TARGETS_MAX, RECORD } from './records.ts';
 import type { Tap } from './tap.ts';
 import type { Topic } from './topic/topic.ts';
 
-/** Written into records as a number of 16 bits. */
-const INLINE_ALWAYS_MAX = 0xffff;
+/** Targets of one message alone are written into its record up to here: their number must fit 16 bits. */
+const INLINE_ALWAYS_MAX = 4096;
 
 export class Plan {
   /** `Route.version`. */
@@ -108,20 +108,27 @@ export class Plan {
 
   /** The TARGETSET that names the logged queues, written now if the log since the last checkpoint has none; 0 when they are
    *  few enough to be written into each record. */
-  targetSet(engine: Engine): number {
+  targetSet(engine: Engine, targets: readonly EntryLog[]): number {
+    if (this.choosy) return targets.length > INLINE_ALWAYS_MAX ? writeTargetSet(engine, targets) : 0;
     if (!this.#namesTargets) return 0;
     if (this.#setGeneration === engine.targetSetGeneration) return this.#set;
-    const set = engine.nextTargetSet();
-    const { journal } = engine;
-    const at = journal.append(RECORD.targetSet, 4 + this.logged.length * 4);
-    journal.bytes.writeUInt32LE(set, at);
-    for (let n = 0; n < this.logged.length; n++)
-      journal.bytes.writeUInt32LE((this.logged[n] as Queue).id, at + 4 + n * 4);
-    engine.wrote();
+    const set = writeTargetSet(engine, targets);
     this.#set = set;
     this.#setGeneration = engine.targetSetGeneration;
     return set;
   }
+}
+
+function writeTargetSet(engine: Engine, targets: readonly EntryLog[]): number {
+  const set = engine.nextTargetSet();
+  const { journal } = engine;
+  const at = journal.append(RECORD.targetSet, 4 + targets.length * 4);
+  journal.bytes.writeUInt32LE(set, at);
+  for (let n = 0; n < targets.length; n++) {
+    journal.bytes.writeUInt32LE((targets[n] as EntryLog).id, at + 4 + n * 4);
+  }
+  engine.wrote();
+  return set;
 }
 
 /** Where a message comes into queues, when that depends on the message. */

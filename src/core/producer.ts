@@ -356,7 +356,7 @@ export class Producer implements ProducerDoor {
     const info = plan.isDelayed ? delayInfo(message, engine.now()) : 0;
     const keepLogged = keep && target.resolved.logged;
     for (let n = 0; n < logged.length; n++) (logged[n] as EntryLog).beforeLogged();
-    const set = plan.targetSet(engine);
+    const set = plan.targetSet(engine, logged);
     const header = 4 + (keepLogged ? 4 : 0) + (set === 0 ? logged.length * 4 : 4);
     let at = journal.append(RECORD.publish, header + length);
     const { bytes, segment } = journal;

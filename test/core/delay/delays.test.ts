@@ -416,3 +416,23 @@ t.test('when all that is known to be next was cancelled, the rest is looked for'
   await fixture.settle();
   t.same(bodies, ['39']);
 });
+
+t.test('a fan-out to more queues than a record names', async (t) => {
+  const queues = 5_000;
+  const clock = new SimClock();
+  const disk = newDisk(clock);
+  const fixture = await start({}, clock, disk);
+  for (let n = 0; n < queues; n++) {
+    void fixture.broker.admin.declareQueue('/', `q${n}`, DURABLE);
+    void fixture.broker.admin.bind('/', 'amq.fanout', { kind: 'queue', name: `q${n}` }, pattern(''), {});
+  }
+  const producer = connect(fixture).producer({});
+  const address = producer.address('amq.fanout', key(''));
+  producer.publish(address, delayed(fixture, 'a', 60_000), 0);
+  await clock.advance(100);
+  disk.kill();
+  clock.clear();
+  const again = await start({}, clock, disk);
+  t.match([info(again, 'q0').delayed, info(again, `q${queues - 1}`).delayed], [1, 1]);
+  t.equal(again.internals.engine.bodies.logged.count, 1);
+});

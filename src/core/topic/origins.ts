@@ -53,12 +53,13 @@ export class Origins {
     this.#forget(vhost.id, name);
   }
 
-  /** Throws `fenced` when there is a newer instance of the producer. */
+  /** Throws `fenced` when there is a newer instance of the producer, `invalid-argument` when nobody was given this one. */
   check({ id, epoch }: MessageOrigin): void {
-    const newest = this.#epochs.get(id);
-    if (newest !== undefined && newest > epoch) {
-      throw new CoreError('fenced', `producer ${id} has epoch ${newest}, not ${epoch}`);
+    const newest = this.#epochs.get(id) ?? 0;
+    if (!Number.isInteger(id) || id < 1 || id > this.#topology.lastId || !Number.isInteger(epoch) || epoch > newest) {
+      throw new CoreError('invalid-argument', `there is no producer ${id} with epoch ${epoch}`);
     }
+    if (epoch < newest) throw new CoreError('fenced', `producer ${id} has epoch ${newest}, not ${epoch}`);
   }
 
   list(vhost: Vhost): OriginInfo[] {

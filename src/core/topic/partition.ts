@@ -50,6 +50,8 @@ export class Partition implements AwaitsBatches {
   /** Made when first used: most partitions have no idempotent producer. */
   #sequences: Sequences | undefined;
   readonly readers = new Set<PartitionReader>();
+  /** Those who read for groups, whether anybody is in them or not. */
+  readonly proxies = new Set<PartitionReader>();
   /** Batches not yet durable that hold messages of ours, and the offset of the first one in each. */
   readonly #batches: number[] = [];
   readonly #batchFirst: number[] = [];
@@ -146,6 +148,7 @@ export class Partition implements AwaitsBatches {
   /** A reader has gone. */
   leave(reader: PartitionReader): void {
     this.readers.delete(reader);
+    this.proxies.delete(reader);
     this.#waiting = this.#waiting.filter((one) => one !== reader);
   }
 
@@ -219,7 +222,7 @@ export class Partition implements AwaitsBatches {
   /** Nobody finds it any more: tell its readers, and give everything back, in slices. */
   destroy(): void {
     this.deleted = true;
-    for (const reader of [...this.readers]) reader.end('not-found');
+    for (const reader of [...this.readers, ...this.proxies]) reader.end('not-found');
     void this.engine.background.run(this.#destroy());
   }
 

@@ -96,7 +96,11 @@ t.test('bad sequence numbers and names are refused, and nothing is appended', as
   await t.rejects(open(one, 'two'), { code: 'limit-exceeded' });
   await t.rejects(open(one, 'x'.repeat(1000)), { code: 'invalid-argument' });
   const { send, producer } = sender(one);
-  const bad = [{ partition: -1 }, { origin: undefined }, { sequence: 0.5 }];
+  const bad = [
+    ...[{ partition: -1 }, { origin: undefined }, { sequence: 0.5 }],
+    ...[0, 1.5, 2 ** 40, Number.NaN].map((id) => ({ origin: { id, epoch: 0 } })),
+    { origin: { ...origin, epoch: 7 } },
+  ];
   for (const change of bad) {
     t.throws(() => send(Object.assign(numberedMessage(origin, 0), change)), { code: 'invalid-argument' });
   }

@@ -55,7 +55,7 @@ export class SharePart implements PartitionReader {
     this.id = id;
     this.partition = partition;
     this.next = next;
-    partition.readers.add(this);
+    partition.proxies.add(this);
   }
 
   /** Everything before it is done. */

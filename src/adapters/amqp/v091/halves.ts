@@ -113,6 +113,8 @@ export class CheckSubscription implements Subscription {
   #lastId = 0;
   /** Delivery -> half. */
   readonly #asked = new Map<number, string>();
+  /** The halves among these. */
+  readonly #thinking = new Set<string>();
 
   /** Throws `invalid-argument`, `limit-exceeded`. */
   constructor(host: ChannelHost, channel: number, group: string, credit: number, handlers: SubscriptionHandlers) {
@@ -130,14 +132,17 @@ export class CheckSubscription implements Subscription {
   }
 
   #ask(check: HalfCheck): boolean {
-    if (this.#credit <= 0) return false;
     const { id } = check;
+    // It has the question already, and has not answered yet.
+    if (this.#thinking.has(id)) return true;
+    if (this.#credit <= 0) return false;
     const delivery = new CheckDelivery(this.#lastId + 1, this.#host.messages, check);
     this.#handlers.onDeliveries(delivery);
     if (!delivery.taken) return false;
     this.#lastId++;
     this.#credit--;
     this.#asked.set(this.#lastId, id);
+    this.#thinking.add(id);
     return true;
   }
 
@@ -148,6 +153,7 @@ export class CheckSubscription implements Subscription {
       const id = this.#asked.get(delivery);
       if (id === undefined) continue;
       this.#asked.delete(delivery);
+      this.#thinking.delete(id);
       count++;
       if (end !== undefined) this.#end(id, end);
     }
@@ -190,6 +196,7 @@ export class CheckSubscription implements Subscription {
 
   close(): void {
     this.#asked.clear();
+    this.#thinking.clear();
     this.#checker.close();
   }
 }

@@ -57,6 +57,8 @@ export class LastValues {
     const here = position - lane.offset;
     if (!lane.isReady(here)) {
       lane.ring.setInfo(here, lane.ring.info(here) | SUPERSEDED);
+      // The newer one may be such as a restart forgets: the older one does not come back for that.
+      lane.logInfo(here);
       return;
     }
     queue.withdraw(lane, here);

@@ -2,17 +2,19 @@
 import type { Arguments, SettleOp } from '../../core/index.ts';
 import { Prng } from '../prng.ts';
 import type { RestartKind } from '../script.ts';
-import { drawArguments, QUEUE_NAMES } from './rules.ts';
+import { drawArguments, drawLiveRules, QUEUE_NAMES } from './rules.ts';
 
 /** One step. `n` chooses among what there is at the time, modulo their number. */
 export type CombinedCommand =
   | { do: 'declare'; n: number; durable: boolean; arguments: Arguments }
   | { do: 'delete'; n: number }
-  | { do: 'publish'; n: number; count: number; bytes: number; message: MessageFacts }
+  | ({ do: 'publish' } & PublishFacts)
+  | { do: 'transaction'; publishes: PublishFacts[]; settles: SettleFacts[] }
+  | { do: 'alter'; n: number; rules: Arguments }
   | { do: 'subscribe'; n: number; options: ConsumerFacts }
   | { do: 'credit'; n: number; count: number }
   | { do: 'resume'; n: number }
-  | { do: 'settle'; n: number; from: number; count: number; op: SettleOp }
+  | ({ do: 'settle' } & SettleFacts)
   | { do: 'cancel'; n: number }
   | { do: 'leave'; n: number; lost: boolean }
   | { do: 'purge'; n: number }
@@ -21,6 +23,20 @@ export type CombinedCommand =
   | { do: 'quiet' }
   | { do: 'restart'; how: RestartKind };
 
+export interface PublishFacts {
+  readonly n: number;
+  readonly count: number;
+  readonly bytes: number;
+  readonly message: MessageFacts;
+}
+
+export interface SettleFacts {
+  readonly n: number;
+  readonly from: number;
+  readonly count: number;
+  readonly op: SettleOp;
+}
+
 export interface MessageFacts {
   readonly persistent: boolean;
   /** Priorities of the messages, one after the other. */
@@ -28,6 +44,9 @@ export interface MessageFacts {
   /** Time to live of their own; undefined = none. */
   readonly ttlMs?: number;
   readonly delayMs?: number;
+  /** Ids, and slots of last values, are drawn from this many; 0 = they have none. */
+  readonly ids: number;
+  readonly slots: number;
   /** They are in this many groups, one after the other; 0 = in none. */
   readonly groups: number;
 }
@@ -56,6 +75,8 @@ const WEIGHTS: Weights = {
   cancel: 1.5,
   leave: 4,
   purge: 1,
+  transaction: 4,
+  alter: 1.5,
   checkpoint: 1.5,
   wait: 14,
   quiet: 8,
@@ -82,15 +103,17 @@ function command(prng: Prng, kind: CombinedCommand['do']): CombinedCommand {
     case 'declare':
       return declare(prng);
     case 'publish':
-      return publish(prng, n);
+      return { do: kind, ...publish(prng, n) };
+    case 'transaction':
+      return transaction(prng, n);
+    case 'alter':
+      return { do: kind, n, rules: drawLiveRules(prng) };
     case 'subscribe':
       return { do: kind, n, options: consumer(prng) };
     case 'credit':
       return { do: kind, n, count: prng.between(1, 30) };
-    case 'settle': {
-      const op = prng.weighted({ complete: 6, requeue: 3, modify: 2, discard: 4 });
-      return { do: kind, n, from: prng.below(6), count: prng.between(1, prng.chance(0.3) ? 40 : 4), op };
-    }
+    case 'settle':
+      return { do: kind, ...settle(prng, n, prng.weighted({ complete: 6, requeue: 3, modify: 2, discard: 4 })) };
     case 'wait':
       return { do: kind, ms: prng.chance(0.3) ? prng.between(1, 30) : prng.float() * 2 };
     case 'restart':
@@ -105,20 +128,36 @@ function command(prng: Prng, kind: CombinedCommand['do']): CombinedCommand {
   }
 }
 
-function publish(prng: Prng, n: number): CombinedCommand {
+function settle(prng: Prng, n: number, op: SettleOp): SettleFacts {
+  return { n, from: prng.below(6), count: prng.between(1, prng.chance(0.3) ? 40 : 4), op };
+}
+
+function transaction(prng: Prng, n: number): CombinedCommand {
+  const publishes = Array.from({ length: prng.between(1, 3) }, (_, at) => {
+    const facts = publish(prng, n + at);
+    // Whether messages of one transaction are repeats of each other is nobody's promise.
+    return { ...facts, message: { ...facts.message, ids: 0 } };
+  });
+  const op = prng.pick(['complete', 'discard'] as const);
+  const settles = Array.from({ length: prng.below(3) }, (_, at) => settle(prng, n + at, op));
+  return { do: 'transaction', publishes, settles };
+}
+
+function publish(prng: Prng, n: number): PublishFacts {
   const count = prng.between(1, prng.chance(0.1) ? 30 : 6);
   const bytes = prng.chance(0.08) ? prng.between(500, 6000) : prng.between(4, 100);
   const levels = prng.chance(0.5) ? [0] : [0, 1, 2, 5, 9, 255];
   const priorities = Array.from({ length: Math.min(count, 8) }, () => prng.pick(levels));
   const ttl = prng.chance(0.15) ? { ttlMs: prng.chance(0.15) ? 0 : prng.between(1, 150) } : {};
   const delay = prng.chance(0.15) ? { delayMs: prng.between(1, 150) } : {};
+  const ids = prng.chance(0.4) ? prng.between(1, 12) : 0;
+  const slots = prng.chance(0.5) ? prng.between(1, 5) : 0;
   const groups = prng.chance(0.15) ? prng.between(1, 5) : 0;
   return {
-    do: 'publish',
     n,
     count,
     bytes,
-    message: { persistent: prng.chance(0.8), priorities, groups, ...ttl, ...delay },
+    message: { persistent: prng.chance(0.8), priorities, groups, ...ttl, ...delay, ids, slots },
   };
 }
 

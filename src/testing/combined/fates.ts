@@ -7,6 +7,7 @@ import { dropsBefore } from './order.ts';
 import {
   Entry,
   isCycle,
+  isPlace,
   type Lineage,
   NOWHERE,
   type Place,
@@ -49,7 +50,7 @@ export class Fates {
   }
 
   #age(lineage: Lineage, place: Whereabouts, now: number): void {
-    if (place === NOWHERE || place.state === 'out') return;
+    if (!isPlace(place) || place.state === 'out') return;
     if (place.state === 'limbo') this.#onward(lineage, place, now);
     else if (place.state === 'deferred') this.#retry(lineage, place, now);
     else if (place.state === 'delayed') this.#due(lineage, place, now);
@@ -81,10 +82,11 @@ export class Fates {
       fromMs: dueMs,
       toMs: Number.POSITIVE_INFINITY,
     };
-    const arrived = new Entry({ ...entry, ...arrival, isVisible: 'perhaps', due });
+    const level = Math.min(lineage.priority, entry.queue.rules.maxPriority);
+    const arrived = new Entry({ ...entry, level, ...arrival, isVisible: 'perhaps', due });
     const ready: Place = { ...place, entry: arrived, state: 'ready', fromMs: dueMs, toMs: dueMs };
     const places = entry.queue.handsOn ? [ready, ...this.#afterlife(ready, 'maxlen', undefined)] : [ready];
-    if (this.#knowledge.widen(lineage, places)) this.crowd(entry.queue);
+    if (this.#knowledge.widen(lineage, places)) this.#crowd(lineage);
     const sinceMs = Math.max(dueMs, place.fromMs, this.#knowledge.world.busyMs());
     if (now - sinceMs >= QUIET_MS) this.#knowledge.narrow(lineage, (other) => other !== place);
   }
@@ -94,7 +96,7 @@ export class Fates {
     if (this.#knowledge.widen(lineage, this.#heirs(limbo, undefined))) this.#crowd(lineage);
     // As long as it may not have been given up yet, that may be about to happen.
     const mayBegin = lineage.places.some((other) => {
-      return other !== NOWHERE && other !== limbo && (other.entry === limbo.entry || isHeir(limbo.entry, other.entry));
+      return isPlace(other) && other !== limbo && (other.entry === limbo.entry || isHeir(limbo.entry, other.entry));
     });
     if (mayBegin) limbo.toMs = now;
     const isOver = limbo.entry.queue.rules.deadLetter?.keeps !== true && now - limbo.toMs >= QUIET_MS;
@@ -105,7 +107,7 @@ export class Fates {
   end(): void {
     for (const lineage of this.#knowledge.lineages.values()) {
       for (const place of lineage.places) {
-        if (place === NOWHERE || place.state !== 'limbo') continue;
+        if (!isPlace(place) || place.state !== 'limbo') continue;
         if (this.#knowledge.widen(lineage, this.#heirs(place, undefined))) this.#crowd(lineage);
       }
     }
@@ -128,7 +130,8 @@ export class Fates {
 
   /** Where a message may be that a queue has given up: kept for now, or on. */
   #afterlife(place: Place, reason: Reason, gaveUpTick: number | undefined): Whereabouts[] {
-    if (place.entry.queue.rules.deadLetter === undefined) return [NOWHERE];
+    const { rules } = place.entry.queue;
+    if (rules.deadLetter === undefined || (rules.isRing && reason === 'maxlen')) return [NOWHERE];
     const now = this.#knowledge.world.now();
     // What happens on its own may have happened before this was looked at.
     const early = Math.max(place.fromMs, reason === 'expired' ? place.entry.expiresFromMs : this.#sinceMs);
@@ -156,6 +159,7 @@ export class Fates {
       toMs: Number.POSITIVE_INFINITY,
       isVisible: 'perhaps',
       isLate: rule.keeps,
+      wasDelayed: false,
       due: undefined,
       ownExpiryMs: Number.POSITIVE_INFINITY,
       key: name,
@@ -192,8 +196,7 @@ export class Fates {
   /** A message that may have come to queues on its own may have driven others out. */
   #crowd(lineage: Lineage): void {
     for (const place of lineage.places) {
-      if (place !== NOWHERE && place.state === 'ready' && place.entry.parent !== undefined)
-        this.crowd(place.entry.queue);
+      if (isPlace(place) && place.state === 'ready') this.crowd(place.entry.queue);
     }
   }
 

@@ -2,7 +2,18 @@
 import { strict as assert } from 'node:assert';
 import type { RestartKind } from '../script.ts';
 import type { ModelQueue } from './model-queue.ts';
-import { type Lineage, NOWHERE, type Place, type PlaceState, type Span, samePlace, type Whereabouts } from './place.ts';
+import {
+  type Entry,
+  isPlace,
+  type Lineage,
+  NOWHERE,
+  type Place,
+  type PlaceState,
+  type Span,
+  samePlace,
+  UNPUBLISHED,
+  type Whereabouts,
+} from './place.ts';
 
 /** So many milliseconds after the last confirm, and without a crash, the broker has done what it was about to do, and it is on disk. */
 export const QUIET_MS = 40;
@@ -12,6 +23,8 @@ export interface World {
   now(): number;
   /** Messages that the broker says are ready. */
   ready(queue: string): number;
+  /** Whether the broker says that a message with this id is a repeat. */
+  isRepeat(queue: string, id: string): boolean;
   /** When a publisher last waited for a confirm: until then the disk was busy. */
   busyMs(): number;
 }
@@ -52,18 +65,18 @@ export class Knowledge {
   put(lineage: Lineage, places: readonly Whereabouts[]): void {
     const untilMs = this.world.now();
     const serial = ++this.#changes;
-    const left = lineage.places.filter((place) => place !== NOWHERE && !places.includes(place));
+    const left = lineage.places.filter(isPlace).filter((place) => !places.includes(place));
     lineage.past = [...lineage.past, ...left.map((place) => ({ place, untilMs, serial }))];
-    for (const place of left) if (place !== NOWHERE) place.entry.queue.lineages.delete(lineage);
+    for (const place of left) place.entry.queue.lineages.delete(lineage);
     lineage.places = places;
-    for (const place of places) if (place !== NOWHERE) place.entry.queue.lineages.add(lineage);
+    for (const place of places) if (isPlace(place)) place.entry.queue.lineages.add(lineage);
     assert(places.length > 0, `${lineage.id} is in none of the places it may be in`);
   }
 
   /** A message may be in more places. */
   widen(lineage: Lineage, more: readonly Whereabouts[]): boolean {
-    const all = unique([...lineage.places, ...more]);
-    if (all.length === lineage.places.length) return false;
+    const all = merged([...lineage.places, ...more]);
+    if (all.length === lineage.places.length && all.every((place) => lineage.places.includes(place))) return false;
     this.put(lineage, all);
     return true;
   }
@@ -88,9 +101,9 @@ export class Knowledge {
         lineage.past = lineage.past.filter(({ untilMs }) => now - untilMs < QUIET_MS);
       }
       const only = lineage.places[0];
-      if (lineage.isSure && only !== undefined && only !== NOWHERE) this.#settlePlace(only, now, isQuiet);
+      if (lineage.isSure && only !== undefined && isPlace(only)) this.#settlePlace(only, now, isQuiet);
       // Nothing brings it back.
-      if (lineage.past.length === 0 && lineage.places.every((place) => place === NOWHERE))
+      if (lineage.past.length === 0 && lineage.places.every((place) => !isPlace(place)))
         this.lineages.delete(lineage.id);
     }
   }
@@ -138,6 +151,27 @@ export class Knowledge {
     return true;
   }
 
+  // ---- Units ------------------------------------------------------------------------------------------------------
+
+  /** An entry was seen: so units that it was part of have happened, or have not. */
+  judge(entry: Entry): void {
+    for (const unit of entry.lineage.units) {
+      const happened = unit.published.includes(entry.lineage);
+      if (!happened && !unit.removed.includes(entry)) continue;
+      if (unit.happened === happened) continue;
+      assert(
+        unit.happened === undefined,
+        `a part of what happens as a whole did${happened ? '' : ' not'}: ${entry.lineage.id}`,
+      );
+      unit.happened = happened;
+      for (const { places, id } of unit.published) {
+        const isMeant = (place: Whereabouts): boolean => (place === UNPUBLISHED) !== happened;
+        const one = this.lineages.get(id);
+        if (one !== undefined && places.some(isMeant)) this.narrow(one, isMeant);
+      }
+    }
+  }
+
   // ---- Restarts ---------------------------------------------------------------------------------------------------
 
   /** The broker ended and was started again. */
@@ -150,12 +184,13 @@ export class Knowledge {
       lineage.past = [];
       if (lineage.isSure) continue;
       // What may have gone on may do so again, and come later then.
-      for (const place of lineage.places) if (place !== NOWHERE) place.entry.comesAgain();
+      for (const place of lineage.places) if (isPlace(place)) place.entry.comesAgain();
     }
   }
 
   #afterRestart(lineage: Lineage, place: Whereabouts): Whereabouts {
-    if (place === NOWHERE || !place.entry.queue.logged || !lineage.persistent) return NOWHERE;
+    if (!isPlace(place)) return place;
+    if (!place.entry.queue.logged || !lineage.persistent) return NOWHERE;
     const { entry } = place;
     entry.isVisible = 'yes';
     const state = place.state === 'out' ? 'ready' : place.state;
@@ -166,13 +201,7 @@ export class Knowledge {
 }
 
 export function isAt(place: Whereabouts, queue: ModelQueue, state: PlaceState): boolean {
-  return place !== NOWHERE && place.entry.queue === queue && place.state === state;
-}
-
-function unique(places: readonly Whereabouts[]): Whereabouts[] {
-  const different: Whereabouts[] = [];
-  for (const place of places) if (!different.some((other) => samePlace(other, place))) different.push(place);
-  return different;
+  return isPlace(place) && place.entry.queue === queue && place.state === state;
 }
 
 /** The same places are one, whose counts may be those of either. */
@@ -182,14 +211,22 @@ function merged(places: readonly Whereabouts[]): Whereabouts[] {
     const at = different.findIndex((other) => samePlace(other, place));
     const known = different[at];
     if (known === undefined) different.push(place);
-    else if (known !== NOWHERE && place !== NOWHERE) {
-      const failures = span(known.failures, place.failures);
-      different[at] = { ...known, returns: span(known.returns, place.returns), failures };
-    }
+    else if (isPlace(known) && isPlace(place)) different[at] = either(known, place);
   }
   return different;
 }
 
+function either(known: Place, place: Place): Place {
+  const returns = span(known.returns, place.returns);
+  const failures = span(known.failures, place.failures);
+  const isKnown = same(returns, known.returns) && same(failures, known.failures);
+  return isKnown ? known : { ...known, returns, failures };
+}
+
 function span(a: Span, b: Span): Span {
   return [Math.min(a[0], b[0]), Math.max(a[1], b[1])];
+}
+
+function same(a: Span, b: Span): boolean {
+  return a[0] === b[0] && a[1] === b[1];
 }

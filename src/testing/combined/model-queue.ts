@@ -12,6 +12,14 @@ export class ModelQueue {
   /** Messages that are or may be in it. */
   readonly lineages = new Set<Lineage>();
   consumers: ModelConsumer[] = [];
+  /** Ids of messages that came, in order: when each did, and whether it is certain that it is remembered. */
+  ids: {
+    readonly id: string;
+    readonly lineage: Lineage;
+    readonly ms: number;
+    isSure: boolean;
+    readonly survives: boolean;
+  }[] = [];
   /** It has had messages in groups, or consumers with filters: not everybody may have everything. */
   isSelective = false;
 

@@ -9,7 +9,17 @@ import { Fates } from './fates.ts';
 import { isAt, Knowledge, type World } from './knowledge.ts';
 import { type ModelConsumer, type ModelQueue, matches, surelyTakes } from './model-queue.ts';
 import { goesBefore } from './order.ts';
-import { Entry, Lineage, NOWHERE, type Place, type Span, type Whereabouts } from './place.ts';
+import {
+  Entry,
+  isPlace,
+  Lineage,
+  NOWHERE,
+  type Place,
+  type Span,
+  UNPUBLISHED,
+  type Unit,
+  type Whereabouts,
+} from './place.ts';
 import type { ModelRules } from './rules.ts';
 
 export interface Published {
@@ -22,6 +32,18 @@ export interface Published {
   readonly delayMs: number;
   readonly color: number;
   readonly group: number;
+  /** 0 = none. */
+  readonly slot: number;
+  /** Its message id; empty = none. */
+  readonly dedupId: string;
+}
+
+/** What became of a publish. */
+export interface Outcome {
+  /** Its publisher must get a refusal; undefined: may get one. */
+  readonly refused: boolean | undefined;
+  /** Messages that are ready in the queue then. */
+  readonly ready: number;
 }
 
 /** What a consumer sees of a delivery. */
@@ -53,19 +75,27 @@ export class Model {
 
   // ---- Publishing -------------------------------------------------------------------------------------------------
 
-  /** A message is about to be published to a queue. Answers whether its publisher must get a refusal. */
-  publish(queue: ModelQueue, published: Published): boolean {
+  /** A message is about to be published to a queue. @param before messages that are ready there */
+  publish(queue: ModelQueue, published: Published, before = this.#world.ready(queue.name), unit?: Unit): Outcome {
     this.#fates.pass();
     const { knowledge } = this;
     const now = this.#world.now();
-    const before = this.#world.ready(queue.name);
     const { persistent, priority, ttlMs, delayMs } = published;
     const lineage = new Lineage(published);
     knowledge.lineages.set(lineage.id, lineage);
+    const isFull = delayMs === 0 && queue.refuses && before >= queue.rules.maxLength;
+    if (this.#isRepeat(queue, published)) {
+      knowledge.put(lineage, [NOWHERE]);
+      return { refused: isFull ? undefined : false, ready: before };
+    }
     const refused = delayMs === 0 && queue.refuses && before >= queue.rules.maxLength;
     if (refused && !queue.handsOn) {
       knowledge.put(lineage, [NOWHERE]);
-      return true;
+      return { refused, ready: before };
+    }
+    if (published.dedupId !== '' && queue.rules.dedup !== undefined) {
+      const survives = persistent && queue.logged;
+      queue.ids.push({ id: published.dedupId, lineage, ms: now, isSure: true, survives });
     }
     const waits = persistent && queue.logged;
     const tick = knowledge.tick();
@@ -78,8 +108,9 @@ export class Model {
       fromMs: now,
       toMs: now,
       // What is not logged waits for what is before it.
-      isVisible: waits ? 'no' : queue.logged ? 'perhaps' : 'yes',
+      isVisible: waits || unit !== undefined ? 'no' : 'perhaps',
       isLate: false,
+      wasDelayed: delayMs > 0,
       due: undefined,
       // "Time to live, its own and the queue's: counts from when it is due."
       ownExpiryMs: now + delayMs + ttlMs,
@@ -92,10 +123,50 @@ export class Model {
     const ready: Place = { entry, state: 'ready', ...unused, fromMs: now, toMs: now };
     const place: Place = delayMs === 0 ? ready : { ...ready, state: 'delayed', dueMs: [now + delayMs, now + delayMs] };
     knowledge.put(lineage, [place]);
-    if (waits) lineage.past = [{ place: NOWHERE, untilMs: Number.POSITIVE_INFINITY, serial: 0 }];
-    if (refused) this.#fates.die(place, 'maxlen');
-    else if (delayMs === 0) this.#fates.dropHead(queue, before + 1);
-    return refused;
+    if (waits) lineage.past = [{ place: UNPUBLISHED, untilMs: Number.POSITIVE_INFINITY, serial: 0 }];
+    if (unit !== undefined) {
+      unit.published.push(lineage);
+      lineage.units.push(unit);
+    }
+    if (refused) {
+      this.#fates.die(place, 'maxlen');
+      return { refused, ready: before };
+    }
+    if (delayMs > 0) return { refused, ready: before };
+    const replaced = queue.rules.keepsLast && lineage.slot !== 0 ? this.#replace(lineage, queue) : 0;
+    return { refused, ready: this.#fates.dropHead(queue, before + 1 - replaced) };
+  }
+
+  /** "A message whose id it remembers is a repeat." */
+  #isRepeat(queue: ModelQueue, { dedupId }: Published): boolean {
+    const { dedup } = queue.rules;
+    if (dedupId === '' || dedup === undefined) return false;
+    const says = this.#world.isRepeat(queue.name, dedupId);
+    const now = this.#world.now();
+    const known = queue.ids.filter(({ id, ms }) => id === dedupId && now - ms < dedup.windowMs);
+    if (known.length === 0) assert(!says, `${queue.name}: no message with the id ${dedupId} came within the window`);
+    const last = queue.ids.slice(-dedup.count);
+    const isSure = known.some((one) => one.isSure && last.includes(one));
+    if (isSure) assert(says, `${queue.name}: the id ${dedupId} came among the last ${dedup.count}`);
+    return says;
+  }
+
+  /** "A newer one takes the older one out, unless somebody is just holding it." Answers how many ready ones go. */
+  #replace(lineage: Lineage, queue: ModelQueue): number {
+    let ready = 0;
+    for (const older of [...queue.lineages]) {
+      // Delayed messages and those from other queues are normal ones.
+      const isMeant = (place: Whereabouts): boolean =>
+        isPlace(place) && place.entry.queue === queue && place.entry.parent === undefined && !place.entry.wasDelayed;
+      if (older === lineage || older.slot !== lineage.slot || !older.places.some(isMeant)) continue;
+      older.isReplaced = true;
+      const goes = (place: Whereabouts): boolean =>
+        isMeant(place) && (isAt(place, queue, 'ready') || isAt(place, queue, 'deferred'));
+      if (!older.places.some(goes)) continue;
+      if (older.isSurely(queue, 'ready')) ready++;
+      this.knowledge.put(older, [...older.places.filter((place) => !goes(place) && place !== NOWHERE), NOWHERE]);
+    }
+    return ready;
   }
 
   /** The broker says that a message is as safe as was asked. */
@@ -104,9 +175,12 @@ export class Model {
     if (lineage === undefined) return;
     lineage.confirmedMs = this.#world.now();
     this.knowledge.learn();
-    const entries = [...lineage.places, ...lineage.past.map(({ place }) => place)];
-    for (const place of entries) if (place !== NOWHERE && place.entry.isVisible === 'no') place.entry.isVisible = 'yes';
-    lineage.past = lineage.past.filter(({ place }) => place !== NOWHERE);
+    for (const place of [...lineage.places, ...lineage.past.map((past) => past.place)]) {
+      if (!isPlace(place) || place.entry.isVisible !== 'no') continue;
+      // What is not logged may have to wait for what is before it.
+      place.entry.isVisible = lineage.persistent && place.entry.queue.logged ? 'yes' : 'perhaps';
+    }
+    lineage.past = lineage.past.filter(({ place }) => isPlace(place));
   }
 
   #lineage(id: number): Lineage {
@@ -133,6 +207,7 @@ export class Model {
     // "A time to live of 0 means: to a consumer that is ready, or not at all."
     const atOnce = returns === 0 && entry.expiresFromMs <= entry.fromMs;
     assert(atOnce || now < entry.expiresToMs, `${what}: it expired ${now - entry.expiresToMs} ms ago`);
+    this.knowledge.judge(entry);
     const before = this.#surelyBefore(entry, consumer);
     assert(before === undefined, `${what}: ${before?.id} goes before it`);
     assert(matches(consumer, lineage), `${what}: the filter of the consumer does not let it pass`);
@@ -167,7 +242,7 @@ export class Model {
   #isDeliverable(lineage: Lineage, queue: ModelQueue, is: (entry: Entry) => boolean): boolean {
     const now = this.#world.now();
     return lineage.places.every((place) => {
-      if (!isAt(place, queue, 'ready') || place === NOWHERE) return false;
+      if (!isAt(place, queue, 'ready') || !isPlace(place)) return false;
       return place.entry.isVisible === 'yes' && now < place.entry.expiresFromMs && is(place.entry);
     });
   }
@@ -233,6 +308,10 @@ export class Model {
     this.#fates.pass();
     const place = outOf(lineage);
     const { queue } = place.entry;
+    if (lineage.isReplaced && place.entry.parent === undefined) {
+      this.knowledge.put(lineage, [NOWHERE]);
+      return ready;
+    }
     const back = this.#back(place, failed);
     if (failed && back.failures[0] > queue.rules.deliveryLimit) {
       this.#fates.die(place, 'delivery_limit');
@@ -273,6 +352,13 @@ export class Model {
 
   // ---- Queues -----------------------------------------------------------------------------------------------------
 
+  /** Other rules hold for a queue. */
+  altered(queue: ModelQueue, rules: ModelRules): void {
+    this.#fates.pass();
+    queue.rules = rules;
+    this.#fates.crowd(queue);
+  }
+
   declared(queue: ModelQueue): void {
     this.#fates.pass();
     this.knowledge.queues.set(queue.name, queue);
@@ -283,7 +369,7 @@ export class Model {
     this.#fates.pass();
     this.knowledge.queues.delete(queue.name);
     for (const lineage of [...queue.lineages]) {
-      const left = lineage.places.filter((place) => place === NOWHERE || place.entry.queue !== queue);
+      const left = lineage.places.filter((place) => !isPlace(place) || place.entry.queue !== queue);
       this.knowledge.put(lineage, left.includes(NOWHERE) ? left : [...left, NOWHERE]);
       // The driver waits until that is durable.
       lineage.past = [];
@@ -292,14 +378,21 @@ export class Model {
 
   /** The broker ended, and is there again. To be told of the end beforehand: `observe`. */
   restarted(how: RestartKind): void {
+    if (how !== 'clean') this.#doubt();
     if (how === 'clean') {
       // Before an orderly end everybody gives back what he has.
       for (const lineage of this.knowledge.lineages.values()) this.#giveBack(lineage);
       this.#fates.end();
     }
+    for (const lineage of this.knowledge.lineages.values()) {
+      // If the newer message is lost, the older one is the last.
+      if (lineage.isReplaced) this.knowledge.widen(lineage, [NOWHERE]);
+      lineage.isReplaced = false;
+    }
     this.knowledge.restarted(how);
     for (const queue of this.knowledge.queues.values()) {
       queue.consumers = [];
+      queue.ids = queue.ids.filter((one) => one.survives);
       // What was handed out is back.
       this.#fates.crowd(queue);
     }
@@ -307,15 +400,36 @@ export class Model {
 
   #giveBack(lineage: Lineage): void {
     const place = lineage.places[0];
-    if (place === undefined || place === NOWHERE || place.state !== 'out') return;
+    if (place === undefined || !isPlace(place) || place.state !== 'out') return;
     this.knowledge.put(lineage, [this.#back(place, false, this.#observedMs)]);
     this.#fates.crowd(place.entry.queue);
+  }
+
+  /** Ids of messages that were not confirmed may be forgotten, with them. */
+  #doubt(): void {
+    for (const queue of this.knowledge.queues.values()) {
+      for (const one of queue.ids) if (one.lineage.confirmedMs === Number.POSITIVE_INFINITY) one.isSure = false;
+    }
+  }
+
+  // ---- Units ------------------------------------------------------------------------------------------------------
+
+  /** A delivery is settled as part of a unit. */
+  removed(unit: Unit, lineage: Lineage): void {
+    unit.removed.push(outOf(lineage).entry);
+    lineage.units.push(unit);
+  }
+
+  /** A unit is durable. */
+  happened(unit: Unit): void {
+    unit.happened = true;
+    for (const lineage of unit.published) this.confirmed(lineage.id);
   }
 
   /** Everything was looked for: what was not found must be gone. */
   checkNothingLost(): void {
     for (const { id, places } of this.knowledge.lineages.values()) {
-      const isFound = places.some((place) => place === NOWHERE || isKept(place)) || places.every(isOut);
+      const isFound = places.some((place) => !isPlace(place) || isKept(place)) || places.every(isOut);
       assert(isFound, `${id} is lost: it can only be ${tell(places)}`);
     }
   }
@@ -333,7 +447,7 @@ function retryMs({ retry }: ModelRules, failed: boolean, count: number): number 
 }
 
 function isOut(place: Whereabouts): boolean {
-  return place !== NOWHERE && place.state === 'out';
+  return isPlace(place) && place.state === 'out';
 }
 
 /** Its queue keeps it, as long as its dead letter exchange is not there: which it never is. */
@@ -344,14 +458,14 @@ function isKept(place: Place): boolean {
 
 function outOf(lineage: Lineage): Place {
   const place = lineage.places[0];
-  assert(place !== undefined && place !== NOWHERE && lineage.isSure && place.state === 'out');
+  assert(place !== undefined && isPlace(place) && lineage.isSure && place.state === 'out');
   return place;
 }
 
 function tell(places: readonly Whereabouts[]): string {
   return places
     .map((place) =>
-      place === NOWHERE ? NOWHERE : `${place.state} in ${place.entry.queue.name} [${place.entry.history}]`,
+      !isPlace(place) ? NOWHERE : `${place.state} in ${place.entry.queue.name} [${place.entry.history}]`,
     )
     .join(' or ');
 }

@@ -28,7 +28,9 @@ export class Entry {
   isVisible: 'no' | 'perhaps' | 'yes';
   /** It may come much later than it was sent: its old queue keeps it until somebody takes it. */
   readonly isLate: boolean;
-  /** Of a message that was delayed: when it was due, and the tick of its publish, if it was durable by then. */
+  /** It waited for its time in this queue. */
+  readonly wasDelayed: boolean;
+  /** Of such a message: when it was due, and the tick of its publish, if it was durable by then. */
   readonly due: { readonly ms: number; readonly tick: number } | undefined;
   /** When the message's own time to live ends; Infinity = never. */
   readonly ownExpiryMs: number;
@@ -51,6 +53,7 @@ export class Entry {
     this.toMs = facts.toMs;
     this.isVisible = facts.isVisible;
     this.isLate = facts.isLate;
+    this.wasDelayed = facts.wasDelayed;
     this.due = facts.due;
     this.ownExpiryMs = facts.ownExpiryMs;
     this.key = facts.key;
@@ -107,7 +110,23 @@ export interface Place {
 
 /** The message is in no queue. */
 export const NOWHERE = 'nowhere';
-export type Whereabouts = Place | typeof NOWHERE;
+/** It was never there: its publish was lost with a crash. */
+export const UNPUBLISHED = 'unpublished';
+export type Whereabouts = Place | typeof NOWHERE | typeof UNPUBLISHED;
+
+export function isPlace(place: Whereabouts): place is Place {
+  return typeof place !== 'string';
+}
+
+/** What happens as a whole or not at all. */
+export interface Unit {
+  /** Messages that it published. */
+  readonly published: Lineage[];
+  /** Entries that it took out of their queues. */
+  readonly removed: Entry[];
+  /** Whether it happened; undefined: that is not known, since the broker ended too early. */
+  happened: boolean | undefined;
+}
 
 /** One message that somebody published to a queue. */
 export class Lineage {
@@ -118,19 +137,26 @@ export class Lineage {
   readonly color: number;
   /** Message group; 0 = none. */
   readonly group: number;
+  /** What last-value queues tell messages apart by; 0 = none. */
+  readonly slot: number;
+  /** A newer message has its slot: it does not come back. */
+  isReplaced = false;
   /** When that it is durable was told; Infinity = not yet. */
   confirmedMs = Number.POSITIVE_INFINITY;
+  /** Settlements and publishes that took effect with it, or not at all. */
+  readonly units: Unit[] = [];
   /** It is in one of these. */
   places: readonly Whereabouts[] = [];
   /** What it may fall back to when the broker dies now, and until when that was so. */
   past: readonly { readonly place: Whereabouts; readonly untilMs: number; readonly serial: number }[] = [];
 
-  constructor(facts: Pick<Lineage, 'id' | 'persistent' | 'priority' | 'color' | 'group'>) {
+  constructor(facts: Pick<Lineage, 'id' | 'persistent' | 'priority' | 'color' | 'group' | 'slot'>) {
     this.id = facts.id;
     this.persistent = facts.persistent;
     this.priority = facts.priority;
     this.color = facts.color;
     this.group = facts.group;
+    this.slot = facts.slot;
   }
 
   /** It is certain where it is. */
@@ -140,7 +166,7 @@ export class Lineage {
 
   placesIn(queue: ModelQueue, state: PlaceState): Place[] {
     return this.places.filter((place): place is Place => {
-      return place !== NOWHERE && place.entry.queue === queue && place.state === state;
+      return isPlace(place) && place.entry.queue === queue && place.state === state;
     });
   }
 
@@ -170,7 +196,7 @@ export function isCycle(deaths: readonly Death[], queue: string): boolean {
 }
 
 export function samePlace(a: Whereabouts, b: Whereabouts): boolean {
-  if (a === NOWHERE || b === NOWHERE) return a === b;
+  if (!isPlace(a) || !isPlace(b)) return a === b;
   if (a.state !== b.state || a.reason !== b.reason) return false;
   return a.entry.queue === b.entry.queue && a.entry.history === b.entry.history;
 }

@@ -15,6 +15,11 @@ export interface ModelRules {
   /** What comes back waits min(min x count, max). */
   readonly retry: { readonly type: string; readonly minMs: number; readonly maxMs: number };
   readonly singleActive: boolean;
+  /** What is beyond the maximum length goes, and is no dead letter. */
+  readonly isRing: boolean;
+  /** How long and for how many messages ids are remembered; undefined = not at all. */
+  readonly dedup: { readonly windowMs: number; readonly count: number } | undefined;
+  readonly keepsLast: boolean;
   /** Where what is given up goes; undefined: nowhere, it is deleted. */
   readonly deadLetter:
     | { readonly exchange: string; readonly key: string | undefined; readonly keeps: boolean }
@@ -27,11 +32,17 @@ export function modelRules(args: Arguments): ModelRules {
   const key = args['x-dead-letter-routing-key'] as string | undefined;
   const limit = number('x-delivery-limit', -1);
   const type = (args['x-delayed-retry-type'] as string | undefined) ?? 'disabled';
+  const windowMs = number('x-dedup-window-ms', Number.POSITIVE_INFINITY);
+  const count = number('x-dedup-count-max', Number.POSITIVE_INFINITY);
   const keeps = args['x-dead-letter-strategy'] === 'at-least-once';
   return {
     maxPriority: number('x-max-priority', 0),
     ttlMs: number('x-message-ttl', Number.POSITIVE_INFINITY),
-    maxLength: number('x-max-length', Number.POSITIVE_INFINITY),
+    maxLength: number('x-ring-size', number('x-max-length', Number.POSITIVE_INFINITY)),
+    isRing: args['x-ring-size'] !== undefined,
+    keepsLast: args['x-last-value-key'] !== undefined,
+    dedup:
+      windowMs === Number.POSITIVE_INFINITY && count === Number.POSITIVE_INFINITY ? undefined : { windowMs, count },
     overflow: (args['x-overflow'] as ModelRules['overflow'] | undefined) ?? 'drop-head',
     deliveryLimit: limit < 0 ? Number.POSITIVE_INFINITY : limit,
     retry: {
@@ -54,6 +65,13 @@ export function drawArguments(prng: Prng): Arguments {
     args['x-overflow'] = overflow;
     // One that never takes anything would make others keep their dead letters for ever.
     args['x-max-length'] = prng.between(overflow === 'drop-head' ? 0 : 1, 12);
+  } else if (prng.chance(0.08)) args['x-ring-size'] = prng.between(1, 12);
+  if (prng.chance(0.15)) {
+    if (prng.chance(0.7)) args['x-dedup-count-max'] = prng.between(1, 20);
+    if (prng.chance(0.5) || args['x-dedup-count-max'] === undefined) args['x-dedup-window-ms'] = prng.between(5, 300);
+  }
+  if (args['x-max-length'] === undefined && args['x-ring-size'] === undefined && prng.chance(0.12)) {
+    args['x-last-value-key'] = 'slot';
   }
   if (prng.chance(0.25)) args['x-delivery-limit'] = prng.between(0, 3);
   if (prng.chance(0.2)) {
@@ -64,6 +82,17 @@ export function drawArguments(prng: Prng): Arguments {
   if (prng.chance(0.12)) args['x-single-active-consumer'] = true;
   if (prng.chance(0.6)) drawDeadLetters(prng, args);
   return args;
+}
+
+/** Other rules for a queue that lives, by names without `x-`; what they stand in for, its arguments say. */
+export function drawLiveRules(prng: Prng): Arguments {
+  const rules: { [name: string]: string | number | boolean } = {};
+  if (prng.chance(0.4)) rules['message-ttl'] = prng.between(5, 120);
+  if (prng.chance(0.4)) rules['delivery-limit'] = prng.between(0, 3);
+  if (prng.chance(0.4)) rules['max-priority'] = prng.pick([1, 5, 255]);
+  if (prng.chance(0.3)) rules['dead-letter-routing-key'] = prng.pick(QUEUE_NAMES);
+  if (prng.chance(0.3)) rules['max-length'] = prng.between(1, 12);
+  return rules;
 }
 
 function drawDeadLetters(prng: Prng, args: { [name: string]: string | number | boolean }): void {

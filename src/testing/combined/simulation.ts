@@ -6,23 +6,25 @@ import { strict as assert } from 'node:assert';
 import {
   type Client,
   CONFIRM,
+  CoreError,
   type DeliveryBatch,
   FLAG_DURABLE,
-  type Format,
   type HubValue,
   type Message,
   type Producer,
   RoutingKey,
   type SettleOp,
+  type Transaction,
 } from '../../core/index.ts';
 import type { RestartKind } from '../script.ts';
-import { DOT, idOf, messageOf, SimBroker } from '../sim-broker.ts';
-import type { CombinedCommand, ConsumerFacts } from './commands.ts';
+import { DOT, idOf, SimBroker } from '../sim-broker.ts';
+import type { CombinedCommand, ConsumerFacts, PublishFacts, SettleFacts } from './commands.ts';
 import { QUIET_MS } from './knowledge.ts';
-import { Model } from './model.ts';
+import { FORMAT, markedMessage } from './messages.ts';
+import { Model, type Published } from './model.ts';
 import { type ModelConsumer, ModelQueue } from './model-queue.ts';
-import type { Lineage } from './place.ts';
-import { QUEUE_NAMES } from './rules.ts';
+import type { Lineage, Unit } from './place.ts';
+import { modelRules, QUEUE_NAMES } from './rules.ts';
 
 const CONSUMERS_MAX = 10;
 /** Longer than it takes until a dead letter that nobody took is tried again. */
@@ -31,16 +33,14 @@ const ROUNDS_MAX = 100;
 
 /** What filters tell messages apart by. */
 const COLORS = 3;
-/** Its properties are one byte, the colour. */
-const FORMAT: Format = {
-  id: 250,
-  name: 'colour',
-  toHub: (message) => ({
-    durable: message.durable,
-    annotations: new Map(),
-    application: [['color', message.bytes[message.headStart] as number]],
-  }),
-};
+
+/** A delivery that a transaction settles. */
+interface Held {
+  readonly lineage: Lineage;
+  readonly op: SettleOp;
+  readonly number: number;
+  readonly out: Map<number, Lineage>;
+}
 
 type Step<K extends CombinedCommand['do']> = Extract<CombinedCommand, { do: K }>;
 
@@ -53,7 +53,7 @@ export class CombinedSimulation {
   #producer!: Producer;
   #consumers: ModelConsumer[] = [];
   /** Confirms awaited, in order: the message, and whether it must be a refusal. */
-  #asked: { readonly id: number; readonly refused: boolean }[] = [];
+  #asked: { readonly id: number; readonly refused: boolean | undefined }[] = [];
   #confirmed = 0;
   #confirmedMs = 0;
   #lastId = 0;
@@ -65,6 +65,7 @@ export class CombinedSimulation {
     this.#model = new Model({
       now: () => this.#broker.clock.now(),
       ready: (queue) => this.#broker.door.admin.queue('/', queue)?.ready ?? 0,
+      isRepeat: (queue, id) => this.#broker.door.admin.messageIds.has('/', queue, id),
       busyMs: () => (this.#confirmed < this.#asked.length ? this.#broker.clock.now() : this.#confirmedMs),
     });
   }
@@ -122,6 +123,10 @@ export class CombinedSimulation {
         return this.#delete(step.n);
       case 'publish':
         return this.#publish(step);
+      case 'transaction':
+        return this.#transact(step);
+      case 'alter':
+        return this.#alter(step);
       case 'subscribe':
         return this.#subscribe(step);
       case 'purge':
@@ -192,6 +197,25 @@ export class CombinedSimulation {
     await this.#broker.clock.drive(done);
   }
 
+  /** Other rules for a queue that lives. */
+  async #alter({ n, rules }: Step<'alter'>): Promise<void> {
+    const queue = this.#queueAt(n);
+    if (queue === undefined) return;
+    const { refuses, keepsLast, deadLetter, isRing } = { ...queue.rules, refuses: queue.refuses };
+    const isMeant = (name: string): boolean => {
+      if (name === 'dead-letter-routing-key') return deadLetter !== undefined;
+      // Rules that cannot be together are left out by the broker; the model is not about that.
+      return name !== 'max-length' || !(keepsLast || isRing || (deadLetter?.keeps === true && !refuses));
+    };
+    const live = Object.fromEntries(Object.entries(rules).filter(([name]) => isMeant(name)));
+    const args = Object.entries(live).map(([name, value]) => [`x-${name}`, value] as const);
+    await this.#quiet();
+    const done = this.#broker.door.admin.policies.setQueueRules('/', queue.name, live);
+    this.#model.altered(queue, modelRules({ ...queue.arguments, ...Object.fromEntries(args) }));
+    await this.#broker.clock.drive(done);
+    await this.#quiet();
+  }
+
   async #purge(n: number): Promise<void> {
     const queue = this.#queueAt(n);
     if (queue === undefined) return;
@@ -203,35 +227,116 @@ export class CombinedSimulation {
 
   // ---- Publishing -------------------------------------------------------------------------------------------------
 
-  #publish({ n, count, bytes, message: facts }: Step<'publish'>): void {
-    const queue = this.#queueAt(n);
+  #publish(facts: PublishFacts): void {
+    const queue = this.#queueAt(facts.n);
     if (queue === undefined) return;
-    const { persistent, priorities, ttlMs, groups, delayMs = 0 } = facts;
     const address = this.#producer.address('', new RoutingKey(queue.name, DOT));
-    for (let left = count; left > 0; left--) {
-      const id = ++this.#lastId;
-      const priority = priorities[left % priorities.length] as number;
-      const color = id % COLORS;
-      const group = groups === 0 ? 0 : 1 + (id % groups);
-      const message = coloredMessage(id, bytes, color, group);
-      if (persistent) message.flags = FLAG_DURABLE;
-      message.priority = priority;
-      const dueMs = this.#broker.clock.now() + delayMs;
-      if (delayMs > 0) message.deliverAtMs = dueMs;
-      if (ttlMs !== undefined) message.expiresAtMs = dueMs + ttlMs;
-      const published = { id, persistent, priority, color, group, delayMs, ttlMs: ttlMs ?? Number.POSITIVE_INFINITY };
-      const refused = this.#model.publish(queue, published);
-      this.#asked.push({ id, refused });
+    for (const { message, published } of this.#messages(facts)) {
+      const { refused } = this.#model.publish(queue, published);
+      this.#asked.push({ id: published.id, refused });
       this.#producer.publish(address, message, CONFIRM);
     }
     this.log.push(`published up to ${this.#lastId} to ${queue.name}`);
+  }
+
+  *#messages({ count, bytes, message: facts }: PublishFacts): Generator<{ message: Message; published: Published }> {
+    const { persistent, priorities, ttlMs, groups, ids, slots, delayMs = 0 } = facts;
+    for (let left = count; left > 0; left--) {
+      const id = ++this.#lastId;
+      const group = groups === 0 ? 0 : 1 + (id % groups);
+      const dedup = ids === 0 ? 0 : 1 + (id % ids);
+      const slot = slots === 0 ? 0 : 1 + (id % slots);
+      const color = id % COLORS;
+      const message = markedMessage(id, bytes, { color, slot, dedup, group });
+      const priority = priorities[left % priorities.length] as number;
+      const dueMs = this.#broker.clock.now() + delayMs;
+      if (persistent) message.flags = FLAG_DURABLE;
+      message.priority = priority;
+      if (delayMs > 0) message.deliverAtMs = dueMs;
+      if (ttlMs !== undefined) message.expiresAtMs = dueMs + ttlMs;
+      const marks = { color, group, slot, dedupId: dedup === 0 ? '' : `${dedup}` };
+      const published = { id, persistent, priority, ...marks, delayMs, ttlMs: ttlMs ?? Number.POSITIVE_INFINITY };
+      yield { message, published };
+    }
+  }
+
+  /** Publishes and settlements that happen together. */
+  #transact({ publishes, settles }: Step<'transaction'>): void {
+    const transaction = this.#producer.transaction();
+    const held: { queue: ModelQueue; published: Published }[] = [];
+    const room = new Map<ModelQueue, number>();
+    for (const facts of publishes) {
+      const queue = this.#queueAt(facts.n);
+      if (queue === undefined) continue;
+      const address = this.#producer.address('', new RoutingKey(queue.name, DOT));
+      for (const { message, published } of this.#messages(facts)) {
+        transaction.publish(address, message, 0);
+        held.push({ queue, published });
+        if (published.delayMs === 0) room.set(queue, (room.get(queue) ?? 0) + 1);
+      }
+    }
+    const settled: Held[] = [];
+    for (const facts of settles) this.#settleIn(transaction, facts, settled);
+    const before = new Map(this.#queues.map((queue) => [queue, this.#readyIn(queue)]));
+    const isTooMuch = ([queue, count]: [ModelQueue, number]): boolean =>
+      queue.refuses && (before.get(queue) ?? 0) + count > queue.rules.maxLength;
+    const full = [...room].filter(isTooMuch).map(([queue]) => queue);
+    const unit: Unit = { published: [], removed: [], happened: undefined };
+    const done = [() => this.#model.happened(unit)];
+    // The model has to know all that it does before it is told that it is durable, which may be at once.
+    let waits = 2;
+    const tell = (): void => {
+      if (--waits === 0) this.#guard(() => done.forEach((each) => void each()));
+    };
+    try {
+      transaction.commit(tell);
+    } catch (error) {
+      assert(error instanceof CoreError && error.code === 'limit-exceeded', String(error));
+      assert(full.length > 0, `refused, and there is room: ${error.message}`);
+      transaction.close();
+      this.log.push('transaction refused');
+      return;
+    }
+    // Repeats need no room.
+    const isCounted = full.every((queue) => queue.rules.dedup !== undefined);
+    assert(isCounted, `there is no room in ${full.map(({ name }) => name)}, and a transaction is not refused`);
+    for (const { lineage, op, number, out } of settled) {
+      out.delete(number);
+      this.#model.removed(unit, lineage);
+      done.push(op === 'complete' ? this.#model.completed(lineage) : this.#model.rejected(lineage));
+    }
+    for (const { queue, published } of held) {
+      const { ready } = this.#model.publish(queue, published, before.get(queue), unit);
+      before.set(queue, ready);
+    }
+    this.log.push(
+      `transaction up to ${this.#lastId}: ${held.map(({ queue }) => queue.name)}, ${settled.length} settled`,
+    );
+    tell();
+  }
+
+  #settleIn(transaction: Transaction, { n, from, count, op }: SettleFacts, settled: Held[]): void {
+    const consumer = this.#consumers[n % this.#consumers.length];
+    if (consumer === undefined) return;
+    const { subscription, out } = consumer;
+    for (const number of choose([...out.keys()], from, count)) {
+      const lineage = out.get(number) as Lineage;
+      if (settled.some((one) => one.lineage === lineage)) continue;
+      transaction.settle(subscription, number, number, op);
+      settled.push({ lineage, op, number, out });
+    }
+  }
+
+  #readyIn({ name }: ModelQueue): number {
+    return this.#broker.door.admin.queue('/', name)?.ready ?? 0;
   }
 
   #onConfirm(upTo: number, refused: readonly number[]): void {
     for (; this.#confirmed < upTo; this.#confirmed++) {
       const asked = this.#asked[this.#confirmed];
       assert(asked !== undefined, 'a confirm nobody asked for');
-      assert.equal(refused.includes(this.#confirmed + 1), asked.refused, `${asked.id} is refused`);
+      const isRefused = refused.includes(this.#confirmed + 1);
+      if (asked.refused !== undefined) assert.equal(isRefused, asked.refused, `${asked.id} is refused`);
       this.#model.confirmed(asked.id);
     }
     this.#confirmedMs = this.#broker.clock.now();
@@ -305,12 +410,11 @@ export class CombinedSimulation {
   }
 
   #settle({ queue, subscription, out }: ModelConsumer, from: number, count: number, op: SettleOp): void {
-    const numbers = [...out.keys()];
-    const first = numbers[from % Math.max(1, numbers.length)];
-    if (first === undefined) return;
-    const last = Math.min(first + count - 1, numbers.at(-1) as number);
-    const chosen = numbers.filter((number) => number >= first && number <= last);
-    let ready = this.#broker.door.admin.queue('/', queue.name)?.ready ?? 0;
+    const chosen = choose([...out.keys()], from, count);
+    const [first] = chosen;
+    const last = chosen.at(-1);
+    if (first === undefined || last === undefined) return;
+    let ready = this.#readyIn(queue);
     assert.equal(subscription.settle(first, last, op), chosen.length);
     const done: (() => void)[] = [];
     const ids: number[] = [];
@@ -331,7 +435,7 @@ export class CombinedSimulation {
     const { queue, subscription, out } = consumer;
     this.#consumers = this.#consumers.filter((other) => other !== consumer);
     queue.consumers = queue.consumers.filter((other) => other !== consumer);
-    let ready = this.#broker.door.admin.queue('/', queue.name)?.ready ?? 0;
+    let ready = this.#readyIn(queue);
     subscription.close(lost);
     for (const lineage of out.values()) ready = this.#model.returned(lineage, ready, lost);
   }
@@ -358,15 +462,8 @@ export class CombinedSimulation {
   }
 }
 
-/** A message whose body is as `idOf` wants it, with a colour and perhaps a group. */
-function coloredMessage(id: number, bytes: number, color: number, group: number): Message {
-  const message = messageOf(id, bytes, 0);
-  const end = message.bytes.length;
-  message.format = FORMAT.id;
-  message.bytes = Buffer.concat([message.bytes, Buffer.from([color]), Buffer.from(group === 0 ? '' : `g${group}`)]);
-  message.headStart = end;
-  message.headEnd = end + 1;
-  message.groupStart = end + 1;
-  message.groupEnd = message.bytes.length;
-  return message;
+/** Some of these numbers of deliveries, next to each other. */
+function choose(numbers: readonly number[], from: number, count: number): number[] {
+  const first = numbers[from % Math.max(1, numbers.length)];
+  return first === undefined ? [] : numbers.filter((number) => number >= first && number < first + count);
 }

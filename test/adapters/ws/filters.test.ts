@@ -44,7 +44,7 @@ t.test('a bad filter is refused, and the connection goes on', async (t) => {
   t.match(answer, { ...refused, message: /filter, column 14: expected a text or a number, found colour/ });
   t.match(await peer.ask({ ...subscribe, tags: '|| a' }), { ...refused, message: /filter, column 1: expected a tag/ });
   t.match(await peer.ask({ ...subscribe, filter: 5 }), refused);
-  t.match(await peer.ask({ op: 'subscribe', id: 's', queue: 'q', filter: 'a = 1' }), refused, 'not on queues');
+  t.match(await peer.ask({ op: 'subscribe', id: 's', stream: 't', filter: 'a = 1' }), refused, 'not on streams');
   t.match(await peer.ask({ ...subscribe, filter: ' '.repeat(9000) }), { op: 'error', code: 'limit-exceeded' });
   t.match(await peer.ask({ ...subscribe, filter: 'a = 1' }), { op: 'ok' }, 'the id is still free');
   await peer.close();

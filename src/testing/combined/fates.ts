@@ -38,11 +38,11 @@ export class Fates {
     this.#sinceMs = this.#passedMs;
     this.#passedMs = now;
     knowledge.settleDown();
-    for (const lineage of knowledge.lineages.values()) {
-      // The places it may have gone to meanwhile are looked at as well.
-      for (let before: readonly Whereabouts[] = []; before !== lineage.places; ) {
-        before = lineage.places;
-        for (const place of before) this.#age(lineage, place, now);
+    // Also the places that messages may have gone to meanwhile, of themselves or because others came.
+    for (let before = -1; before !== knowledge.changes; ) {
+      before = knowledge.changes;
+      for (const lineage of knowledge.lineages.values()) {
+        for (const place of lineage.places) this.#age(lineage, place, now);
       }
     }
     this.#passedChanges = knowledge.changes;

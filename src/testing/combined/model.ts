@@ -356,6 +356,7 @@ export class Model {
   altered(queue: ModelQueue, rules: ModelRules): void {
     this.#fates.pass();
     queue.rules = rules;
+    this.knowledge.learn();
     this.#fates.crowd(queue);
   }
 

@@ -10,6 +10,7 @@ export type CombinedCommand =
   | { do: 'delete'; n: number }
   | ({ do: 'publish' } & PublishFacts)
   | { do: 'transaction'; publishes: PublishFacts[]; settles: SettleFacts[] }
+  | { do: 'half'; publishes: PublishFacts[]; restarts: boolean; commits: boolean }
   | { do: 'alter'; n: number; rules: Arguments }
   | { do: 'subscribe'; n: number; options: ConsumerFacts }
   | { do: 'credit'; n: number; count: number }
@@ -76,6 +77,7 @@ const WEIGHTS: Weights = {
   leave: 4,
   purge: 1,
   transaction: 4,
+  half: 2,
   alter: 1.5,
   checkpoint: 1.5,
   wait: 14,
@@ -106,6 +108,8 @@ function command(prng: Prng, kind: CombinedCommand['do']): CombinedCommand {
       return { do: kind, ...publish(prng, n) };
     case 'transaction':
       return transaction(prng, n);
+    case 'half':
+      return { do: kind, publishes: parts(prng, n), restarts: prng.chance(0.2), commits: prng.chance(0.8) };
     case 'alter':
       return { do: kind, n, rules: drawLiveRules(prng) };
     case 'subscribe':
@@ -132,12 +136,17 @@ function settle(prng: Prng, n: number, op: SettleOp): SettleFacts {
   return { n, from: prng.below(6), count: prng.between(1, prng.chance(0.3) ? 40 : 4), op };
 }
 
-function transaction(prng: Prng, n: number): CombinedCommand {
-  const publishes = Array.from({ length: prng.between(1, 3) }, (_, at) => {
+/** Publishes that happen together. */
+function parts(prng: Prng, n: number): PublishFacts[] {
+  return Array.from({ length: prng.between(1, 3) }, (_, at) => {
     const facts = publish(prng, n + at);
-    // Whether messages of one transaction are repeats of each other is nobody's promise.
+    // Whether they are repeats of each other is nobody's promise.
     return { ...facts, message: { ...facts.message, ids: 0 } };
   });
+}
+
+function transaction(prng: Prng, n: number): CombinedCommand {
+  const publishes = parts(prng, n);
   const op = prng.pick(['complete', 'discard'] as const);
   const settles = Array.from({ length: prng.below(3) }, (_, at) => settle(prng, n + at, op));
   return { do: 'transaction', publishes, settles };

@@ -38,6 +38,15 @@ export interface Published {
   readonly dedupId: string;
 }
 
+export interface PublishedHow {
+  /** Messages that are ready in the queue before; what the broker says now, if it is not known. */
+  readonly before?: number | undefined;
+  /** What it is part of. */
+  readonly unit?: Unit;
+  /** It may come a moment later. */
+  readonly isOpen?: boolean;
+}
+
 /** What became of a publish. */
 export interface Outcome {
   /** Its publisher must get a refusal; undefined: may get one. */
@@ -75,8 +84,9 @@ export class Model {
 
   // ---- Publishing -------------------------------------------------------------------------------------------------
 
-  /** A message is about to be published to a queue. @param before messages that are ready there */
-  publish(queue: ModelQueue, published: Published, before = this.#world.ready(queue.name), unit?: Unit): Outcome {
+  /** A message is about to be published to a queue. */
+  publish(queue: ModelQueue, published: Published, how: PublishedHow = {}): Outcome {
+    const { before = this.#world.ready(queue.name), unit, isOpen = false } = how;
     this.#fates.pass();
     const { knowledge } = this;
     const now = this.#world.now();
@@ -104,9 +114,9 @@ export class Model {
       queue,
       level: Math.min(priority, queue.rules.maxPriority),
       fromTick: tick,
-      toTick: tick,
+      toTick: isOpen ? Number.POSITIVE_INFINITY : tick,
       fromMs: now,
-      toMs: now,
+      toMs: isOpen ? Number.POSITIVE_INFINITY : now,
       // What is not logged waits for what is before it.
       isVisible: waits || unit !== undefined ? 'no' : 'perhaps',
       isLate: false,
@@ -133,7 +143,9 @@ export class Model {
       return { refused, ready: before };
     }
     if (delayMs > 0) return { refused, ready: before };
+    if (isOpen) this.#fates.crowd(queue);
     const replaced = queue.rules.keepsLast && lineage.slot !== 0 ? this.#replace(lineage, queue) : 0;
+    if (isOpen) return { refused, ready: before };
     return { refused, ready: this.#fates.dropHead(queue, before + 1 - replaced) };
   }
 
@@ -356,6 +368,10 @@ export class Model {
   altered(queue: ModelQueue, rules: ModelRules): void {
     this.#fates.pass();
     queue.rules = rules;
+    for (const lineage of queue.lineages) {
+      if (lineage.isSure) continue;
+      for (const { entry } of lineage.placesIn(queue, 'ready')) entry.isLevelSure = false;
+    }
     this.knowledge.learn();
     this.#fates.crowd(queue);
   }

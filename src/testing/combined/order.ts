@@ -6,12 +6,16 @@ import type { Entry } from './place.ts';
 
 /** Of the entries of one queue: higher levels first; in a level, as they came. What comes back has its old place. */
 export function goesBefore(a: Entry, b: Entry): boolean {
-  return a.level === b.level ? cameBefore(a, b) : a.level > b.level;
+  return sureLevels(a, b) && (a.level === b.level ? cameBefore(a, b) : a.level > b.level);
 }
 
 /** What a queue that is too long drops first: lower levels; in a level, what came first. */
 export function dropsBefore(a: Entry, b: Entry): boolean {
-  return a.level === b.level ? cameBefore(a, b) : a.level < b.level;
+  return sureLevels(a, b) && (a.level === b.level ? cameBefore(a, b) : a.level < b.level);
+}
+
+function sureLevels(a: Entry, b: Entry): boolean {
+  return a.isLevelSure && b.isLevelSure;
 }
 
 function cameBefore(a: Entry, b: Entry): boolean {

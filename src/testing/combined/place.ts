@@ -18,6 +18,8 @@ export class Entry {
   readonly lineage: Lineage;
   readonly queue: ModelQueue;
   readonly level: number;
+  /** False: the rules changed while it may have been on its way, and it may have another level. */
+  isLevelSure = true;
   /** Ticks of the model between which it came into the queue. */
   readonly fromTick: number;
   toTick: number;
@@ -43,7 +45,7 @@ export class Entry {
   readonly parent: Entry | undefined;
   gaveUpTick: number | undefined;
 
-  constructor(facts: Omit<Entry, 'history' | 'expiresFromMs' | 'expiresToMs' | 'comesAgain'>) {
+  constructor(facts: Omit<Entry, 'history' | 'isLevelSure' | 'expiresFromMs' | 'expiresToMs' | 'comesAgain'>) {
     this.lineage = facts.lineage;
     this.queue = facts.queue;
     this.level = facts.level;

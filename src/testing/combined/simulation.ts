@@ -23,6 +23,7 @@ import { QUIET_MS } from './knowledge.ts';
 import { FORMAT, markedMessage } from './messages.ts';
 import { Model, type Published } from './model.ts';
 import { type ModelConsumer, ModelQueue } from './model-queue.ts';
+import { choose, type Held, type Part } from './parts.ts';
 import type { Lineage, Unit } from './place.ts';
 import { modelRules, QUEUE_NAMES } from './rules.ts';
 
@@ -33,14 +34,6 @@ const ROUNDS_MAX = 100;
 
 /** What filters tell messages apart by. */
 const COLORS = 3;
-
-/** A delivery that a transaction settles. */
-interface Held {
-  readonly lineage: Lineage;
-  readonly op: SettleOp;
-  readonly number: number;
-  readonly out: Map<number, Lineage>;
-}
 
 type Step<K extends CombinedCommand['do']> = Extract<CombinedCommand, { do: K }>;
 
@@ -125,6 +118,8 @@ export class CombinedSimulation {
         return this.#publish(step);
       case 'transaction':
         return this.#transact(step);
+      case 'half':
+        return this.#half(step);
       case 'alter':
         return this.#alter(step);
       case 'subscribe':
@@ -263,24 +258,11 @@ export class CombinedSimulation {
   /** Publishes and settlements that happen together. */
   #transact({ publishes, settles }: Step<'transaction'>): void {
     const transaction = this.#producer.transaction();
-    const held: { queue: ModelQueue; published: Published }[] = [];
-    const room = new Map<ModelQueue, number>();
-    for (const facts of publishes) {
-      const queue = this.#queueAt(facts.n);
-      if (queue === undefined) continue;
-      const address = this.#producer.address('', new RoutingKey(queue.name, DOT));
-      for (const { message, published } of this.#messages(facts)) {
-        transaction.publish(address, message, 0);
-        held.push({ queue, published });
-        if (published.delayMs === 0) room.set(queue, (room.get(queue) ?? 0) + 1);
-      }
-    }
+    const parts = this.#parts(publishes);
+    for (const { address, message } of parts) transaction.publish(address, message, 0);
     const settled: Held[] = [];
     for (const facts of settles) this.#settleIn(transaction, facts, settled);
-    const before = new Map(this.#queues.map((queue) => [queue, this.#readyIn(queue)]));
-    const isTooMuch = ([queue, count]: [ModelQueue, number]): boolean =>
-      queue.refuses && (before.get(queue) ?? 0) + count > queue.rules.maxLength;
-    const full = [...room].filter(isTooMuch).map(([queue]) => queue);
+    const { before, full } = this.#roomFor(parts);
     const unit: Unit = { published: [], removed: [], happened: undefined };
     const done = [() => this.#model.happened(unit)];
     // The model has to know all that it does before it is told that it is durable, which may be at once.
@@ -305,14 +287,68 @@ export class CombinedSimulation {
       this.#model.removed(unit, lineage);
       done.push(op === 'complete' ? this.#model.completed(lineage) : this.#model.rejected(lineage));
     }
-    for (const { queue, published } of held) {
-      const { ready } = this.#model.publish(queue, published, before.get(queue), unit);
+    for (const { queue, published } of parts) {
+      const { ready } = this.#model.publish(queue, published, { before: before.get(queue), unit });
       before.set(queue, ready);
     }
     this.log.push(
-      `transaction up to ${this.#lastId}: ${held.map(({ queue }) => queue.name)}, ${settled.length} settled`,
+      `transaction up to ${this.#lastId}: ${parts.map(({ queue }) => queue.name)}, ${settled.length} settled`,
     );
     tell();
+  }
+
+  /** Messages for several queues. */
+  #parts(publishes: readonly PublishFacts[]): Part[] {
+    return publishes.flatMap((facts) => {
+      const queue = this.#queueAt(facts.n);
+      if (queue === undefined) return [];
+      const address = this.#producer.address('', new RoutingKey(queue.name, DOT));
+      return [...this.#messages(facts)].map((part) => ({ ...part, queue, address }));
+    });
+  }
+
+  /** How many messages are ready in each queue, and which queues have no room for all that is to come. */
+  #roomFor(parts: readonly Part[]): { before: Map<ModelQueue, number>; full: ModelQueue[] } {
+    const before = new Map(this.#queues.map((queue) => [queue, this.#readyIn(queue)]));
+    const full = this.#queues.filter((queue) => {
+      const coming = parts.filter((part) => part.queue === queue && part.published.delayMs === 0).length;
+      return queue.refuses && coming > 0 && (before.get(queue) ?? 0) + coming > queue.rules.maxLength;
+    });
+    return { before, full };
+  }
+
+  /** Messages that are prepared, and published when they are committed, perhaps after a restart. */
+  async #half({ publishes, restarts, commits }: Step<'half'>): Promise<void> {
+    const alike = { delayMs: 0, persistent: true };
+    const parts = this.#parts(publishes.map((facts) => ({ ...facts, message: { ...facts.message, ...alike } })));
+    if (parts.length === 0) return;
+    const preparedMs = this.#broker.clock.now();
+    const half = `h${this.#lastId}`;
+    this.#asked.push({ id: 0, refused: false });
+    this.#producer.prepareHalf(parts, { group: 'sim', id: half, checksMax: 0 }, CONFIRM);
+    await this.#quiet();
+    if (restarts) await this.#restart('kill');
+    await this.#quiet();
+    const there = parts.filter(({ queue }) => this.#model.knowledge.queues.get(queue.name) === queue);
+    const { before, full } = this.#roomFor(there);
+    const op = commits && full.length === 0 ? 'commit' : 'rollback';
+    const unit: Unit = { published: [], removed: [], happened: undefined };
+    let told = false;
+    this.#client.finishHalf('sim', half, op, (error) => {
+      told = true;
+      this.#guard(() => {
+        assert.equal(error, undefined, `the ${op} of half ${half}`);
+        this.#model.happened(unit);
+      });
+    });
+    const now = this.#broker.clock.now();
+    for (const { queue, published } of op === 'commit' ? there : []) {
+      // Its own time to live counts from when it was prepared.
+      const facts = { ...published, ttlMs: preparedMs + published.ttlMs - now };
+      this.#model.publish(queue, facts, { before: before.get(queue), unit, isOpen: true });
+    }
+    await this.#broker.clock.run(() => told);
+    this.log.push(`half up to ${this.#lastId} ${op}: ${there.map(({ queue }) => queue.name)}`);
   }
 
   #settleIn(transaction: Transaction, { n, from, count, op }: SettleFacts, settled: Held[]): void {
@@ -460,10 +496,4 @@ export class CombinedSimulation {
     this.#model.checkNothingStuck();
     this.#model.checkNothingLost();
   }
-}
-
-/** Some of these numbers of deliveries, next to each other. */
-function choose(numbers: readonly number[], from: number, count: number): number[] {
-  const first = numbers[from % Math.max(1, numbers.length)];
-  return first === undefined ? [] : numbers.filter((number) => number >= first && number < first + count);
 }

@@ -20,6 +20,8 @@ export class ModelQueue {
     isSure: boolean;
     readonly survives: boolean;
   }[] = [];
+  /** When those are due that were replaced while they waited: until then a purge counts them. */
+  ghostsMs: number[] = [];
   /** It has had messages in groups, or consumers with filters: not everybody may have everything. */
   isSelective = false;
 

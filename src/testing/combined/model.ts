@@ -6,7 +6,7 @@
 import { strict as assert } from 'node:assert';
 import type { RestartKind } from '../script.ts';
 import { Fates } from './fates.ts';
-import { isAt, Knowledge, type World } from './knowledge.ts';
+import { isAt, Knowledge, QUIET_MS, type World } from './knowledge.ts';
 import { type ModelConsumer, type ModelQueue, matches, surelyTakes } from './model-queue.ts';
 import { goesBefore } from './order.ts';
 import {
@@ -118,7 +118,8 @@ export class Model {
       fromMs: now,
       toMs: isOpen ? Number.POSITIVE_INFINITY : now,
       // What is not logged waits for what is before it.
-      isVisible: waits || unit !== undefined ? 'no' : 'perhaps',
+      // What comes a moment later may also be told of later than it is there.
+      isVisible: !isOpen && (waits || unit !== undefined) ? 'no' : 'perhaps',
       isLate: false,
       wasDelayed: delayMs > 0,
       due: undefined,
@@ -176,6 +177,7 @@ export class Model {
         isMeant(place) && (isAt(place, queue, 'ready') || isAt(place, queue, 'deferred'));
       if (!older.places.some(goes)) continue;
       if (older.isSurely(queue, 'ready')) ready++;
+      for (const { dueMs } of older.placesIn(queue, 'deferred')) queue.ghostsMs.push(dueMs?.[1] ?? 0);
       this.knowledge.put(older, [...older.places.filter((place) => !goes(place) && place !== NOWHERE), NOWHERE]);
     }
     return ready;
@@ -353,7 +355,9 @@ export class Model {
   purged(queue: ModelQueue): Span {
     this.#fates.pass();
     const states = ['ready', 'deferred', 'delayed'] as const;
-    const bounds = this.knowledge.bounds(queue, ...states);
+    const [least, most] = this.knowledge.bounds(queue, ...states);
+    const now = this.#world.now();
+    const bounds: Span = [least, most + queue.ghostsMs.filter((ms) => ms >= now - QUIET_MS).length];
     for (const lineage of [...queue.lineages]) {
       const left = lineage.places.filter((place) => !states.some((state) => isAt(place, queue, state)));
       if (left.length < lineage.places.length)

@@ -17,6 +17,9 @@ import {
   withDeath,
 } from './place.ts';
 
+/** The broker reads the clock once a turn. */
+const TURN_MS = 2;
+
 export class Fates {
   readonly #knowledge: Knowledge;
   #passedMs = -1;
@@ -60,7 +63,7 @@ export class Fates {
   /** What came back is ready again when its time has come. */
   #retry(lineage: Lineage, place: Place, now: number): void {
     const [fromMs, toMs] = place.dueMs as Span;
-    if (now < fromMs) return;
+    if (now < fromMs - TURN_MS) return;
     const { entry, returns, failures } = place;
     if (this.#knowledge.widen(lineage, [{ entry, returns, failures, state: 'ready', fromMs, toMs: now }])) {
       this.crowd(entry.queue);

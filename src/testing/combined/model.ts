@@ -322,13 +322,13 @@ export class Model {
     this.#fates.pass();
     const place = outOf(lineage);
     const { queue } = place.entry;
-    if (lineage.isReplaced && place.entry.parent === undefined) {
-      this.knowledge.put(lineage, [NOWHERE]);
-      return ready;
-    }
     const back = this.#back(place, failed);
     if (failed && back.failures[0] > queue.rules.deliveryLimit) {
       this.#fates.die(place, 'delivery_limit');
+      return ready;
+    }
+    if (lineage.isReplaced && place.entry.parent === undefined) {
+      this.knowledge.put(lineage, [NOWHERE]);
       return ready;
     }
     this.knowledge.put(lineage, [back]);

@@ -1,3 +1,4 @@
+import { SUPERSEDED } from './entry-info.ts';
 import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
 
@@ -14,7 +15,11 @@ interface Purged {
  * out of sight at once, and gone when `done` resolves.
  */
 export function purge(queue: Queue): { count: number; done: Promise<void> } {
-  for (const { lane, here } of queue.deferrals?.takeAll() ?? []) lane.giveBack(here);
+  for (const { lane, here } of queue.deferrals?.takeAll() ?? []) {
+    // What a newer message has replaced is no message of the queue any more.
+    if ((lane.ring.info(here) & SUPERSEDED) !== 0) queue.dropGivenUp(lane.offset + here);
+    else lane.giveBack(here);
+  }
   const { ready } = queue;
   const count = ready + (queue.delays?.purge() ?? 0);
   const hidden = queue.lanes.all.map((lane) => ({ lane, ...lane.hideAll() }));

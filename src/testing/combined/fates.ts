@@ -18,7 +18,7 @@ import {
 } from './place.ts';
 
 /** The broker reads the clock once a turn. */
-const TURN_MS = 2;
+export const TURN_MS = 2;
 
 export class Fates {
   readonly #knowledge: Knowledge;
@@ -57,7 +57,7 @@ export class Fates {
     if (place.state === 'limbo') this.#onward(lineage, place, now);
     else if (place.state === 'deferred') this.#retry(lineage, place, now);
     else if (place.state === 'delayed') this.#due(lineage, place, now);
-    else if (place.entry.expiresFromMs <= now) this.mayDie(place, 'expired');
+    else if (place.entry.expiresFromMs - TURN_MS <= now) this.mayDie(place, 'expired');
   }
 
   /** What came back is ready again when its time has come. */

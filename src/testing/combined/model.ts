@@ -5,7 +5,7 @@
  */
 import { strict as assert } from 'node:assert';
 import type { RestartKind } from '../script.ts';
-import { Fates } from './fates.ts';
+import { Fates, TURN_MS } from './fates.ts';
 import { isAt, Knowledge, QUIET_MS, type World } from './knowledge.ts';
 import { type ModelConsumer, type ModelQueue, matches, surelyTakes } from './model-queue.ts';
 import { goesBefore } from './order.ts';
@@ -220,7 +220,7 @@ export class Model {
     assert(isWithin(failures, place.failures), `${what}: it failed ${place.failures} times, not ${failures}`);
     // "A time to live of 0 means: to a consumer that is ready, or not at all."
     const atOnce = returns === 0 && entry.expiresFromMs <= entry.fromMs;
-    assert(atOnce || now < entry.expiresToMs, `${what}: it expired ${now - entry.expiresToMs} ms ago`);
+    assert(atOnce || now < entry.expiresToMs + TURN_MS, `${what}: it expired ${now - entry.expiresToMs} ms ago`);
     this.knowledge.judge(entry);
     const before = this.#surelyBefore(entry, consumer);
     assert(before === undefined, `${what}: ${before?.id} goes before it`);
@@ -257,7 +257,7 @@ export class Model {
     const now = this.#world.now();
     return lineage.places.every((place) => {
       if (!isAt(place, queue, 'ready') || !isPlace(place)) return false;
-      return place.entry.isVisible === 'yes' && now < place.entry.expiresFromMs && is(place.entry);
+      return place.entry.isVisible === 'yes' && now < place.entry.expiresFromMs - TURN_MS && is(place.entry);
     });
   }
 

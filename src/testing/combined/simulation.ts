@@ -327,7 +327,9 @@ export class CombinedSimulation {
     this.#asked.push({ id: 0, refused: false });
     this.#producer.prepareHalf(parts, { group: 'sim', id: half, checksMax: 0 }, CONFIRM);
     await this.#quiet();
-    if (restarts) await this.#restart('kill');
+    // A half that is still on its way to the disk may be lost.
+    const isSafe = this.#confirmed === this.#asked.length;
+    if (restarts && isSafe) await this.#restart('kill');
     await this.#quiet();
     const there = parts.filter(({ queue }) => this.#model.knowledge.queues.get(queue.name) === queue);
     const { before, full } = this.#roomFor(there);

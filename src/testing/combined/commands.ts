@@ -24,6 +24,8 @@ export type CombinedCommand =
   | { do: 'quiet' }
   | { do: 'restart'; how: RestartKind };
 
+export type Step<K extends CombinedCommand['do']> = Extract<CombinedCommand, { do: K }>;
+
 export interface PublishFacts {
   readonly n: number;
   readonly count: number;
@@ -94,7 +96,7 @@ export function combinedScript(seed: number, length: number): CombinedCommand[] 
   return script;
 }
 
-function declare(prng: Prng): Extract<CombinedCommand, { do: 'declare' }> {
+function declare(prng: Prng): Step<'declare'> {
   const durable = prng.chance(0.85);
   return { do: 'declare', n: prng.below(QUEUE_NAMES.length), durable, arguments: drawArguments(prng) };
 }

@@ -1,5 +1,5 @@
-/** When a message is to be delivered, as publishers say it: in so many milliseconds, at a time, or by a level. */
-import { type Broker, CoreError, DELAY_MS_MAX, delayOfLevel } from '../core/index.ts';
+/** When a message is to be delivered, as publishers say it: in so many milliseconds, at a time, or by a level; and what waits. */
+import { type Broker, CoreError, DELAY_MS_MAX, type DelayedInfo, delayOfLevel } from '../core/index.ts';
 
 /** What was said; at most one of them. Values are not checked yet. */
 export interface Delay {
@@ -28,6 +28,11 @@ export function deliverAt(broker: Broker, said: Delay, names: DelayNames, nowMs:
       ? whole(names.delayMs, delayMs ?? 0, DELAY_MS_MAX)
       : delayOfLevel(broker.delayLevelsMs, whole(names.level, level, Number.MAX_SAFE_INTEGER));
   return waitMs === 0 ? 0 : nowMs + waitMs;
+}
+
+/** A message that waits, as JSON protocols show it. */
+export function delayedJson({ handle, dueMs, priority, bytes, durable }: DelayedInfo): object {
+  return { handle, due_ms: dueMs, priority, bytes, persistent: durable };
 }
 
 /** Integers of 64 bits may come as bigint. */

@@ -133,6 +133,23 @@ export interface GroupFrame {
   id?: FrameId;
   group: string;
 }
+/** Delayed messages of a queue: list them. */
+export interface ListDelayedFrame {
+  op: 'delayed';
+  id: FrameId;
+  queue: string;
+  /** Behind this handle. */
+  after?: string;
+  limit?: number;
+}
+/** One delayed message: it is not to come at all, or now. */
+export interface EndDelayFrame {
+  op: 'cancel' | 'fire';
+  id: FrameId;
+  queue: string;
+  handle: string;
+}
+export type DelayedFrame = ListDelayedFrame | EndDelayFrame;
 export interface PingFrame {
   op: 'ping';
   id?: FrameId;
@@ -151,12 +168,14 @@ export type ClientFrame =
   | PrepareFrame
   | HalfEndFrame
   | GroupFrame
+  | DelayedFrame
   | PingFrame;
 
 const ID_LENGTH_MAX = 64;
 const CREDIT_MAX = 65_535;
 const RANGES_MAX = 10_000;
 const STREAMS_MAX = 1_000;
+const HANDLE_LENGTH_MAX = 64;
 
 const id = {
   anyOf: [
@@ -216,6 +235,8 @@ const settlement = {
   },
   ...someDeliveries,
 };
+const handle = { type: 'string', maxLength: HANDLE_LENGTH_MAX };
+const endDelay = frame({ queue: name, handle }, ['id', 'queue', 'handle']);
 const halfEnd = frame({ group: HALF_NAME, half: HALF_NAME }, ['group', 'half']);
 
 const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
@@ -304,6 +325,9 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
   ['rollback', halfEnd],
   ['join', frame({ group: HALF_NAME }, ['group'])],
   ['leave', frame({ group: HALF_NAME }, ['group'])],
+  ['delayed', frame({ queue: name, after: handle, limit: count }, ['id', 'queue'])],
+  ['cancel', endDelay],
+  ['fire', endDelay],
   ['ping', frame({})],
 ];
 

@@ -23,9 +23,11 @@ import { holdOffsets } from '../json-transaction.ts';
 import type { Log } from '../log.ts';
 import { TOPIC_EXCHANGE } from '../targets.ts';
 import { enteredVhost, loginOf } from '../web.ts';
+import { answerDelayed } from './delayed.ts';
 import { asCoreError, CLOSE, CLOSE_CODE, endsConnection } from './errors.ts';
 import {
   type ClientFrame,
+  type DelayedFrame,
   FrameError,
   type FrameId,
   type LoginFrame,
@@ -208,6 +210,11 @@ export class JsonSession {
         entered.halves.leave(frame.group);
         this.#ok(frame.id);
         return;
+      case 'delayed':
+      case 'cancel':
+      case 'fire':
+        this.#delayed(frame, entered.client.vhost);
+        return;
       case 'ping':
         this.#send({ op: 'pong', id: frame.id });
         return;
@@ -376,6 +383,15 @@ export class JsonSession {
       for (const { subscription } of named) subscription.makeRoom();
       this.#send({ op: 'ok', id, published: publishes.length, settled });
     });
+  }
+
+  #delayed(frame: DelayedFrame, vhost: string): void {
+    const { id } = frame;
+    const { broker, limits } = this.#context;
+    answerDelayed(broker.admin.delays, vhost, frame, limits).then(
+      (answer) => this.#send({ op: 'ok', id, ...answer }),
+      (error) => this.#fail(id, error),
+    );
   }
 
   #onEnd(id: FrameId, code: ErrorCode): void {

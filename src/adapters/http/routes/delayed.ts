@@ -1,6 +1,6 @@
 /** Delayed messages of a queue: list, cancel, fire now. */
 import type { FastifyInstance } from 'fastify';
-import type { DelayedInfo } from '../../../core/index.ts';
+import { delayedJson } from '../../delay.ts';
 import type { HttpContext } from '../context.ts';
 import { object, pageLimit, query } from '../schemas.ts';
 
@@ -49,8 +49,4 @@ export function delayedRoutes(app: FastifyInstance, context: HttpContext): void 
       return { fired: true };
     },
   );
-}
-
-function delayedJson({ handle, dueMs, priority, bytes, durable }: DelayedInfo): object {
-  return { handle, due_ms: dueMs, priority, bytes, persistent: durable };
 }

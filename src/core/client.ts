@@ -141,7 +141,8 @@ export class Client implements ClientDoor {
 
   joinGroup(group: string, options: GroupOptions, handlers: GroupHandlers): Member {
     this.#checkOpen();
-    const member = this.home.topology.topics.groups.open(this.home, group).join(this, options, handlers);
+    const { groups } = this.home.topology.topics;
+    const member = groups.use(this.home, group, (one) => one.join(this, options, handlers));
     this.#members = bagAdd(this.#members, member);
     return member;
   }

@@ -95,6 +95,9 @@ export const LIMITS = {
   leaseMessagesMax: [1_000, 'messages of one HTTP lease request'],
   leaseBytesMax: [16 * 1024 * 1024, 'body bytes at which an HTTP lease request takes no more messages'],
   leaseWaitersMax: [10_000, 'HTTP lease requests that may wait for messages at a time'],
+  httpMembersMax: [10_000, 'members of consumer groups over HTTP'],
+  groupSessionMsDefault: [45_000, 'milliseconds a member of a group over HTTP may be silent unless it says otherwise'],
+  groupSessionMsMax: [1_800_000, 'milliseconds a member of a group over HTTP may be silent'],
   httpRequestMs: [60_000, 'milliseconds a client may take to send one HTTP request'],
   httpCheckMs: [10_000, 'milliseconds the check address of a producer group may take to answer'],
   httpClientIdleMs: [

@@ -75,6 +75,7 @@ export const topics: Feature = {
     });
     await live(gateway);
     await shared(gateway);
+    await members(gateway);
     await step('HTTP: a group remembers how far it has come', async () => {
       const offsets = [{ stream: 'readings', partition: 0, offset: 1, metadata: 'first one done' }];
       await gateway.put('/v1/groups/billing/offsets', offsets);
@@ -99,6 +100,25 @@ async function producer(gateway: Gateway): Promise<string> {
     return `producer ${id}, epoch ${epoch}`;
   });
   return origin;
+}
+
+/** Two members of a consumer group, with nothing but requests. */
+async function members(gateway: Gateway): Promise<void> {
+  await step('HTTP: two members share the partitions out; one is told to give up, commits, and lets go', async () => {
+    const group = '/v1/groups/reports/members';
+    const first = await gateway.post(group, { streams: ['readings'] });
+    const path = `${group}/${first['member']}`;
+    const told = gateway.post(`${path}/heartbeat?epoch=${first['epoch']}&wait_ms=20000`);
+    const second = await gateway.post(group, { streams: ['readings'] });
+    const { epoch, revoked } = await told;
+    const [moving] = revoked as [{ stream: string; partition: number }];
+    await gateway.put(`${path}/offsets?epoch=${epoch}`, [{ ...moving, offset: 1 }]);
+    await gateway.post(`${path}/release`);
+    const { assigned } = await gateway.post(`${group}/${second['member']}/heartbeat?wait_ms=20000`);
+    assert.deepEqual(assigned, [{ ...moving, offset: 1 }]);
+    for (const { member } of [first, second]) await gateway.delete(`${group}/${member}`);
+    return `partition ${moving.partition} moved with its offset`;
+  });
 }
 
 /** Consumers that take messages of all partitions together. */

@@ -8,6 +8,7 @@ import { basicCredentials, enteredVhost, loginOf, type OriginPolicy } from '../w
 import { type HttpClient, HttpClients } from './clients.ts';
 import { HalfCalls } from './half-caller.ts';
 import { Leases } from './leases.ts';
+import { Memberships } from './members.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -21,6 +22,7 @@ export interface Serving {
   readonly broker: Broker;
   readonly clients: HttpClients;
   readonly leases: Leases;
+  readonly members: Memberships;
   readonly halfCalls: HalfCalls;
 }
 
@@ -61,15 +63,18 @@ export class HttpContext {
     const clients = new HttpClients(broker, limits, clock);
     const halfCalls = new HalfCalls(broker, limits, clock, log);
     broker.admin.halves.setCaller(halfCalls.call);
-    this.#serving = { broker, clients, leases: new Leases(clients, clock, limits), halfCalls };
+    const leases = new Leases(clients, clock, limits);
+    const members = new Memberships(clients, clock, limits);
+    this.#serving = { broker, clients, leases, members, halfCalls };
   }
 
-  /** Requeue what is leased and end the users' presence. Idempotent. */
+  /** Requeue what is leased, leave groups, and end the users' presence. Idempotent. */
   stop(): void {
     const serving = this.#serving;
     this.#serving = undefined;
     serving?.halfCalls.close();
     serving?.leases.close();
+    serving?.members.close();
     serving?.clients.close('stopping');
   }
 

@@ -13,6 +13,7 @@ import { httpError } from './errors.ts';
 import { pageRoute } from './page.ts';
 import { bindingRoutes } from './routes/bindings.ts';
 import { connectionRoutes } from './routes/connections.ts';
+import { consumerGroupRoutes } from './routes/consumer-groups.ts';
 import { consumerRoutes } from './routes/consumers.ts';
 import { delayedRoutes } from './routes/delayed.ts';
 import { exchangeRoutes } from './routes/exchanges.ts';
@@ -146,6 +147,7 @@ function v1(scope: FastifyInstance, context: HttpContext): void {
     connectionRoutes,
     infoRoutes,
     streamRoutes,
+    consumerGroupRoutes,
     transactionRoutes,
     messageIdRoutes,
   ]) {

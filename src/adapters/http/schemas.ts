@@ -239,5 +239,10 @@ export function pageOf(item: object): object {
   return { type: 'object', properties: { total: count, items: { type: 'array', items: item } } };
 }
 
+/** A number of something, or an offset. */
+export const COUNT = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const;
+/** Number of a partition. */
+export const PARTITION = { type: 'integer', minimum: 0, maximum: 1_000_000 } as const;
+
 /** A path or query member that names a queue, exchange or virtual host. */
 export const NAME = { type: 'string', minLength: 1, maxLength: 255 } as const;

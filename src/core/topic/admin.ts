@@ -92,9 +92,10 @@ export class TopicAdmin implements TopicAdminDoor {
   }
 
   async setOffsets(vhostName: string, name: string, offsets: readonly OffsetCommit[]): Promise<void> {
-    const group = this.#topology.topics.groups.open(this.#vhost(vhostName), name);
-    if (group.members.size > 0) throw new CoreError('in-use', `group '${name}' has ${group.members.size} members`);
-    group.commit(group.find(offsets), group.epoch);
+    this.#topology.topics.groups.use(this.#vhost(vhostName), name, (group) => {
+      if (group.members.size > 0) throw new CoreError('in-use', `group '${name}' has ${group.members.size} members`);
+      group.commit(group.find(offsets), group.epoch);
+    });
     await this.#durable();
   }
 

@@ -82,6 +82,8 @@ export interface GroupMember {
   /** Rises whenever something was assigned to the member or asked back from it. */
   readonly epoch: number;
   readonly assigned: readonly TopicPartition[];
+  /** Asked back, and not released. */
+  readonly revoked: readonly TopicPartition[];
   /** The group's offset in a partition; undefined when none was committed. */
   committed(topic: string, partition: number): number | undefined;
   /** Commit offsets of partitions the member holds, all or none; `done` when they are durable. Throws `fenced`,

@@ -122,6 +122,7 @@ export class Group {
     if (!this.members.delete(member)) return;
     member.retire();
     this.changed();
+    this.vhost.topology.topics.groups.tidy(this);
   }
 
   /** Members, partitions or holders are others now: see at the end of the turn who should hold what. Changes at the same time are

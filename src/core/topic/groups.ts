@@ -43,6 +43,21 @@ export class Groups {
     return this.#add(vhost, name);
   }
 
+  /** Do something with the group of a name, as `open` finds it. It is forgotten when it is empty after that. */
+  use<T>(vhost: Vhost, name: string, task: (group: Group) => T): T {
+    const group = this.open(vhost, name);
+    try {
+      return task(group);
+    } finally {
+      this.tidy(group);
+    }
+  }
+
+  /** A group without members and offsets is no more. */
+  tidy({ vhost, name, members, offsets }: Group): void {
+    if (members.size + offsets.size === 0) this.#groups.get(vhost)?.delete(name);
+  }
+
   #add(vhost: Vhost, name: string): Group {
     let groups = this.#groups.get(vhost);
     if (groups === undefined) {
@@ -71,6 +86,7 @@ export class Groups {
     for (const group of this.all(topic.vhost)) {
       if (topic.deleted) for (const partition of topic.partitions) group.offsets.delete(partition.id);
       if (group.members.size > 0) group.changed();
+      else this.tidy(group);
     }
   }
 

@@ -37,6 +37,10 @@ export class Member implements GroupMember, Assignable {
     return this.kept.map(named);
   }
 
+  get revoked(): TopicPartition[] {
+    return [...this.revoking].map(named);
+  }
+
   get kept(): Partition[] {
     return [...this.held].filter((partition) => !this.revoking.has(partition));
   }

@@ -132,7 +132,7 @@ export class Transaction implements TransactionDoor {
   commitOffsets(group: string, offsets: readonly OffsetCommit[]): void {
     this.#checkOpen();
     const { home } = this.#client;
-    home.topology.topics.groups.open(home, group).find(offsets);
+    home.topology.topics.groups.use(home, group, (one) => one.find(offsets));
     const texts = offsets.reduce(
       (sum, { metadata = '' }) => sum + Buffer.byteLength(metadata),
       Buffer.byteLength(group),
@@ -145,12 +145,20 @@ export class Transaction implements TransactionDoor {
   /** The offsets with what they are about. Throws when some cannot be committed now. */
   #foundOffsets(): [Group, FoundCommit[]][] {
     const { home } = this.#client;
-    return this.#offsets.map(({ group: name, offsets }) => {
-      const group = home.topology.topics.groups.open(home, name);
-      const found = group.find(offsets);
-      group.checkFor(this.#client, found);
-      return [group, found];
-    });
+    const { groups } = home.topology.topics;
+    const opened: Group[] = [];
+    try {
+      return this.#offsets.map(({ group: name, offsets }) => {
+        const group = groups.open(home, name);
+        opened.push(group);
+        const found = group.find(offsets);
+        group.checkFor(this.#client, found);
+        return [group, found];
+      });
+    } catch (error) {
+      for (const group of opened) groups.tidy(group);
+      throw error;
+    }
   }
 
   #checkOpen(): void {

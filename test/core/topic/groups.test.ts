@@ -196,3 +196,27 @@ t.test('members come, go and are slow: never two holders of a partition, and in 
   }
   t.pass('40 seeds');
 });
+
+t.test('a group without members and offsets is no more, also after a join or a commit that was refused', async (t) => {
+  const one = await lab();
+  await createTopic(one, { partitions: 1 });
+  const groups = () => one.broker.admin.topics.groups('/').map(({ name }) => name);
+  const member = join(one.client);
+  t.same(groups(), ['g']);
+  member.member.leave();
+  t.same(groups(), []);
+  t.throws(() => join(one.client, { topics: ['none'] }), { code: 'not-found' });
+  const far = [{ topic: 't', partition: 0, offset: 9 }];
+  await t.rejects(one.broker.admin.topics.setOffsets('/', 'h', far), { code: 'offset-out-of-range' });
+  const transaction = one.client.producer({}).transaction();
+  transaction.commitOffsets('i', far);
+  t.same(groups(), []);
+  t.throws(() => transaction.commit(() => {}), { code: 'offset-out-of-range' });
+  t.same(groups(), []);
+  const kept = join(one.client);
+  await one.settle();
+  await committed(one, kept, 0, 0);
+  kept.member.leave();
+  t.same(groups(), ['g'], 'offsets keep it');
+  await one.close();
+});

@@ -1,11 +1,9 @@
-/** Topics over HTTP, where they are called streams (`/v1/topics` publishes to the topic exchange): make, append, read, groups. */
+/** Topics over HTTP, where they are called streams (`/v1/topics` publishes to the topic exchange): make, append, read. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import {
   CoreError,
-  type GroupInfo,
   Message,
   type MessageOrigin,
-  type OffsetCommit,
   type PartitionInfo,
   type ReadFrom,
   type TopicInfo,
@@ -16,13 +14,11 @@ import { queueTarget } from '../../targets.ts';
 import type { HttpClient } from '../clients.ts';
 import type { HttpContext } from '../context.ts';
 import { httpError } from '../errors.ts';
-import { type ListQuery, listQuery, NAME, object, page, query } from '../schemas.ts';
+import { COUNT, type ListQuery, listQuery, NAME, object, PARTITION, page, query } from '../schemas.ts';
 import { readStream, type StreamPage } from '../stream-page.ts';
 
 /** Messages of one append. */
 const APPEND_MAX = 10_000;
-const COUNT = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const;
-const PARTITION = { type: 'integer', minimum: 0, maximum: 1_000_000 } as const;
 
 interface StreamBody {
   partitions?: number;
@@ -128,7 +124,6 @@ export function streamRoutes(app: FastifyInstance, context: HttpContext): void {
     },
   );
   messageRoutes(app, context);
-  groupRoutes(app, context);
   producerRoutes(app, context);
 }
 
@@ -271,55 +266,7 @@ function detail(info: TopicInfo | undefined, partition: number): PartitionInfo {
   return found;
 }
 
-// ---- Groups and producers -----------------------------------------------------------------------------------------
-
-interface OffsetBody {
-  stream: string;
-  partition: number;
-  offset: number;
-  metadata?: string;
-}
-
-const OFFSETS = {
-  type: 'array',
-  maxItems: 10_000,
-  items: object({ stream: NAME, partition: PARTITION, offset: COUNT, metadata: { type: 'string' } }, [
-    'stream',
-    'partition',
-    'offset',
-  ]),
-};
-
-function groupRoutes(app: FastifyInstance, context: HttpContext): void {
-  type Group = { Params: { group: string } };
-  app.get<{ Querystring: ListQuery }>(
-    '/groups',
-    { schema: { querystring: listQuery(context.limits) } },
-    async (request) => {
-      const { total, items } = page(context.broker.admin.topics.groups(context.vhost(request)), request.query);
-      return { total, items: items.map(groupInfoJson) };
-    },
-  );
-  app.get<Group>('/groups/:group', { schema: { querystring: query() } }, async (request) => {
-    const vhost = context.vhost(request);
-    const info = context.broker.admin.topics.group(vhost, request.params.group);
-    if (info === undefined) throw new CoreError('not-found', `group ${request.params.group} in virtual host ${vhost}`);
-    return groupInfoJson(info);
-  });
-  app.put<Group & { Body: OffsetBody[] }>(
-    '/groups/:group/offsets',
-    { schema: { querystring: query(), body: OFFSETS } },
-    async (request, reply) => {
-      const offsets: OffsetCommit[] = request.body.map(({ stream, ...rest }) => ({ topic: stream, ...rest }));
-      await context.broker.admin.topics.setOffsets(context.vhost(request), request.params.group, offsets);
-      return reply.code(204).send();
-    },
-  );
-  app.delete<Group>('/groups/:group', { schema: { querystring: query() } }, async (request, reply) => {
-    await context.broker.admin.topics.deleteGroup(context.adminVhost(request), request.params.group);
-    return reply.code(204).send();
-  });
-}
+// ---- Producers ----------------------------------------------------------------------------------------------------
 
 function producerRoutes(app: FastifyInstance, context: HttpContext): void {
   app.post<{ Body: { name?: string } | null }>(
@@ -370,16 +317,5 @@ function streamJson(info: TopicInfo): object {
     ...Object.fromEntries(SETTINGS.map(([name, member]) => [member, info[name]])),
     published: info.published,
     partitions: info.details.map(({ durableEnd, ...rest }) => ({ ...rest, durable_end: durableEnd })),
-  };
-}
-
-function groupInfoJson({ offsets, ...rest }: GroupInfo): object {
-  return {
-    ...rest,
-    offsets: offsets.map(({ topic, committedAtMs, ...more }) => ({
-      stream: topic,
-      ...more,
-      committed_at_ms: committedAtMs,
-    })),
   };
 }

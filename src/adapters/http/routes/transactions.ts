@@ -10,9 +10,10 @@ import {
   type JsonItem,
   type JsonOffset,
 } from '../../json-transaction.ts';
+import type { HttpClient } from '../clients.ts';
 import type { HttpContext } from '../context.ts';
 import type { Lease } from '../leases.ts';
-import { object, query } from '../schemas.ts';
+import { COUNT, object, query } from '../schemas.ts';
 import { parseRanges, settleOp } from './leases.ts';
 
 interface SettleItem {
@@ -22,10 +23,16 @@ interface SettleItem {
   failed?: boolean;
 }
 
+/** With a member, it must hold the partition since `epoch`. */
+interface MemberOffset extends JsonOffset {
+  member?: string;
+  epoch?: number;
+}
+
 interface TransactionBody {
   publishes: JsonItem[];
   settlements: SettleItem[];
-  offsets: JsonOffset[];
+  offsets: MemberOffset[];
 }
 
 const SETTLE_OPS: { readonly [O in SettleItem['op']]: SettleOp } = {
@@ -44,10 +51,16 @@ const SETTLE_ITEM = object(
   ['lease', 'op'],
 );
 
+const OFFSET = {
+  ...JSON_OFFSET,
+  properties: { ...JSON_OFFSET.properties, member: { type: 'string' }, epoch: COUNT },
+  dependencies: { member: ['epoch'], epoch: ['member'] },
+};
+
 const BODY = object({
   publishes: { type: 'array', maxItems: ITEMS_MAX, items: JSON_ITEM, default: [] },
   settlements: { type: 'array', maxItems: ITEMS_MAX, items: SETTLE_ITEM, default: [] },
-  offsets: { type: 'array', maxItems: ITEMS_MAX, items: JSON_OFFSET, default: [] },
+  offsets: { type: 'array', maxItems: ITEMS_MAX, items: OFFSET, default: [] },
 });
 
 const number = { type: 'number' } as const;
@@ -76,7 +89,7 @@ export function transactionRoutes(app: FastifyInstance, context: HttpContext): v
         let settled = 0;
         await client.transact((transaction, addresses) => {
           holdPublishes(context.broker, transaction, addresses, publishes, context.options.clock.now());
-          holdOffsets(transaction, offsets);
+          holdOffsets(transaction, checkedOffsets(context, client, offsets));
           for (const { lease: id, op, deliveries, failed } of settlements) {
             const lease = leases.find(id, client);
             const ranges = deliveries === undefined ? undefined : parseRanges(deliveries);
@@ -107,4 +120,15 @@ export function transactionRoutes(app: FastifyInstance, context: HttpContext): v
       return reply.code(204).send();
     },
   );
+}
+
+/** What members commit. Throws `fenced` where one does not hold its partition. */
+function checkedOffsets(context: HttpContext, client: HttpClient, offsets: readonly MemberOffset[]): JsonOffset[] {
+  return offsets.map(({ member, epoch = 0, ...offset }) => {
+    const { group, stream: topic, partition } = offset;
+    if (member !== undefined) {
+      context.serving.members.find(client, group, member).check(epoch, [{ topic, partition }]);
+    }
+    return offset;
+  });
 }

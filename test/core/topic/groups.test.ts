@@ -115,9 +115,10 @@ t.test('offsets with notes last over restarts and checkpoints; lag is what is le
   await drive(admin.topics.truncate('/', 't', 0, 30));
   t.equal(group(again)?.offsets[0]?.lag, 10, 'what is gone does not count');
   await drive(admin.topics.delete('/', 't'));
-  t.same(group(again)?.offsets, []);
+  t.equal(group(again), undefined, 'a group without offsets and members is no more');
   await createTopic(again, { partitions: 1 });
-  t.same(group(again)?.offsets, [], 'a topic of the same name is another one');
+  await drive(admin.topics.setOffsets('/', 'g', [{ topic: 't', partition: 0, offset: 0 }]));
+  t.match(group(again)?.offsets, [{ offset: 0 }], 'a topic of the same name is another one');
   await drive(admin.topics.deleteGroup('/', 'g'));
   t.same((await reopened(again)).broker.admin.topics.groups('/'), []);
 });

@@ -7,6 +7,7 @@
 import { createHmac, randomBytes, type ScryptOptions, scrypt, timingSafeEqual } from 'node:crypto';
 import type { Authenticator, Login } from './adapters/auth.ts';
 import type { Peer } from './adapters/connection.ts';
+import { Gate } from './core/index.ts';
 import { OptionError, type UserOption } from './options.ts';
 
 /** Parameters of new hashes: N = 2^15, r = 8, p = 3, as strong as OWASP's N = 2^17, p = 1, in a quarter of the memory. */
@@ -59,29 +60,6 @@ export function parseHash(text: string): Hash | undefined {
   };
 }
 
-/** Runs at most `HASHES_AT_ONCE` tasks; the others wait in order. */
-class Gate {
-  #running = 0;
-  readonly #waiting: (() => void)[] = [];
-
-  get full(): boolean {
-    return this.#waiting.length >= HASHES_WAITING_MAX;
-  }
-
-  async run<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#running >= HASHES_AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else this.#running += 1;
-    try {
-      return await task();
-    } finally {
-      // The place goes to the next one waiting, or becomes free.
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#running -= 1;
-      else next();
-    }
-  }
-}
-
 interface User {
   readonly login: Login;
   readonly vhosts: ReadonlySet<string>;
@@ -105,7 +83,7 @@ export class PasswordAuthenticator implements Authenticator {
   readonly #guest: boolean;
   readonly #anonymous: boolean;
   readonly #secret = randomBytes(32);
-  readonly #gate = new Gate();
+  readonly #gate = new Gate(HASHES_AT_ONCE);
   /** Checks under way by digest: connections that bring the same name and password at the same time share one. */
   readonly #underWay = new Map<string, Promise<Login | undefined>>();
   /** What an unknown user's password is compared with, so that it takes as long as a wrong one of a known user. */
@@ -151,7 +129,7 @@ export class PasswordAuthenticator implements Authenticator {
     const id = digest.toString('base64');
     let check = this.#underWay.get(id);
     if (check === undefined) {
-      if (this.#gate.full) return undefined;
+      if (this.#gate.waiting >= HASHES_WAITING_MAX) return undefined;
       check = this.#gate.run(() => this.#check(password, known, digest)).finally(() => this.#underWay.delete(id));
       this.#underWay.set(id, check);
     }

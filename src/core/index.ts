@@ -8,6 +8,7 @@ export type { ErrorCode, Severity } from './errors.ts';
 export { CoreError, ERRORS } from './errors.ts';
 export type { KeyLimits, PatternOptions } from './exchange/pattern.ts';
 export { literalPattern, parseKey, parsePattern } from './exchange/pattern.ts';
+export { Gate } from './gate.ts';
 export type { LimitName, Limits } from './limits.ts';
 export { LIMITS, limitsWith } from './limits.ts';
 export * from './message.ts';

@@ -1,4 +1,5 @@
 import type { Disk } from '../disk.ts';
+import { Gate } from '../gate.ts';
 import type { BodyRef } from './journal.ts';
 import { OpenFiles } from './open-files.ts';
 import { corrupt, type Piece, type Source } from './source.ts';
@@ -44,8 +45,7 @@ export class Reader {
   #cachedBytes = 0;
   /** Buffers of READ_BYTES to be used again: fresh ones of this size would keep the collector running. */
   readonly #free: Buffer[] = [];
-  #reading = 0;
-  readonly #queue: (() => void)[] = [];
+  readonly #gate = new Gate(READS_MAX);
   readonly #loads = new Set<Promise<void>>();
 
   /** @param placeOf the file that has the bodies of a segment now */
@@ -142,7 +142,7 @@ export class Reader {
       if (source === undefined) throw corrupt(`segment ${segment}`, 'it is not there, but a body in it was asked for');
       const extent = source.extent(segment, offset, length);
       if (extent === undefined) {
-        await this.#limited(() => this.#files.use(source.path, (file) => source.prepare(offset, file)));
+        await this.#gate.run(() => this.#files.use(source.path, (file) => source.prepare(offset, file)));
         continue;
       }
       const piece = this.#fetch(source, extent.start, extent.end);
@@ -203,7 +203,7 @@ export class Reader {
 
   async #read(piece: CachedPiece): Promise<void> {
     const { source, bytes, start } = piece;
-    await this.#limited(() =>
+    await this.#gate.run(() =>
       this.#files.use(source.path, async (file) => {
         const got = await file.read(bytes, 0, bytes.length, start);
         if (got < bytes.length) throw corrupt(source.path, `it ends at ${start + got}`);
@@ -211,20 +211,6 @@ export class Reader {
     );
     source.verify(bytes, start);
     piece.ready = undefined;
-  }
-
-  /** Run a task when fewer than READS_MAX are running. */
-  async #limited<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#reading >= READS_MAX) await new Promise<void>((resolve) => this.#queue.push(resolve));
-    else this.#reading++;
-    try {
-      return await task();
-    } finally {
-      // The place is handed on, so that nobody can slip in between.
-      const next = this.#queue.shift();
-      if (next === undefined) this.#reading--;
-      else next();
-    }
   }
 
   #trim(): void {

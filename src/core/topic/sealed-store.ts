@@ -1,5 +1,6 @@
 /** Reading sealed files: open files, their indexes, and the blocks read last, shared by all readers and each bounded. */
 import type { Disk } from '../disk.ts';
+import { Gate } from '../gate.ts';
 import { OpenFiles } from '../journal/open-files.ts';
 import type { Limits } from '../limits.ts';
 import type { Block } from './block.ts';
@@ -28,8 +29,7 @@ export class SealedStore {
   readonly #blocks = new Map<string, CachedBlock>();
   readonly #buffers: BlockBuffers;
   #bytes = 0;
-  #reading = 0;
-  readonly #queue: (() => void)[] = [];
+  readonly #gate = new Gate(READS_MAX);
 
   constructor(disk: Disk, limits: Limits) {
     this.#files = new OpenFiles(disk, OPEN_FILES_MAX);
@@ -51,7 +51,7 @@ export class SealedStore {
   }
 
   #read(key: string, index: FileIndex, offset: number): CachedBlock {
-    const ready = this.#limited(() => this.#files.use(index.path, (file) => index.read(file, offset, this.#buffers)));
+    const ready = this.#gate.run(() => this.#files.use(index.path, (file) => index.read(file, offset, this.#buffers)));
     const entry: CachedBlock = { ready, block: undefined };
     ready.then(
       (block) => this.#arrived(key, entry, block),
@@ -84,7 +84,7 @@ export class SealedStore {
   async #index(partition: Partition, file: SealedFile): Promise<FileIndex> {
     const index = this.#indexOf(partition, file);
     if (!index.covers(file.bytes)) {
-      await this.#limited(() => this.#files.use(index.path, (open) => index.walk(open, file.bytes)));
+      await this.#gate.run(() => this.#files.use(index.path, (open) => index.walk(open, file.bytes)));
     }
     return index;
   }
@@ -115,20 +115,6 @@ export class SealedStore {
     this.#files.retire(path);
     this.#indexes.delete(path);
     for (const key of [...this.#blocks.keys()]) if (key.startsWith(`${path}:`)) this.#forget(key);
-  }
-
-  /** Run a task when fewer than READS_MAX are running. */
-  async #limited<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#reading >= READS_MAX) await new Promise<void>((resolve) => this.#queue.push(resolve));
-    else this.#reading++;
-    try {
-      return await task();
-    } finally {
-      // The place is handed on, so that nobody can slip in between.
-      const next = this.#queue.shift();
-      if (next === undefined) this.#reading--;
-      else next();
-    }
   }
 
   close(): Promise<void> {

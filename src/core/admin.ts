@@ -85,7 +85,7 @@ export class Admin implements AdminDoor {
   addVhost(name: string): Vhost {
     const id = this.#topology.nextId();
     const record = new TlvWriter().u32(id).text(name);
-    this.#log(RECORD.vhostCreate, record);
+    this.#engine.append(RECORD.vhostCreate, record);
     return this.#topology.addVhost(id, name);
   }
 
@@ -94,7 +94,7 @@ export class Admin implements AdminDoor {
     for (const client of [...vhost.clients]) client.closeBy('not-found', `virtual host '${name}' was deleted`);
     for (const queue of [...vhost.queues.values()]) vhost.deleteQueue(queue);
     for (const topic of [...vhost.topics.values()]) vhost.deleteTopic(topic);
-    this.#log(RECORD.vhostDelete, new TlvWriter().u32(vhost.id));
+    this.#engine.append(RECORD.vhostDelete, new TlvWriter().u32(vhost.id));
     this.#topology.removeVhost(vhost);
     await this.#engine.whenDurable();
   }
@@ -341,12 +341,6 @@ export class Admin implements AdminDoor {
 
   #vhost(name: string): Vhost {
     return this.#topology.vhost(name);
-  }
-
-  #log(type: number, record: TlvWriter): void {
-    const at = this.#engine.journal.append(type, record.length);
-    record.copyTo(this.#engine.journal.bytes, at);
-    this.#engine.wrote();
   }
 }
 

@@ -20,6 +20,7 @@ import { WindowBuffers, windowBytes } from './queue/read-ahead.ts';
 import { Settlements } from './queue/settlements.ts';
 import type { UnusedTimer } from './queue/unused.ts';
 import type { Log } from './start.ts';
+import type { TlvWriter } from './tlv.ts';
 import { OpenTransactions } from './transaction/open-transactions.ts';
 
 /** Deliveries of one queue before the next queue has its turn. */
@@ -208,6 +209,16 @@ export class Engine implements JournalHandlers {
   /** Batch of the newest record. */
   get lastWritten(): number {
     return this.#lastWritten;
+  }
+
+  /**
+   * Write a record to the journal. Answers the batch it is in. Making room may seal the open batch, which writes what queues have
+   * collected (`onSeal`) before `record` is copied: a writer that is filled then must be used for nothing else.
+   */
+  append(type: number, record: TlvWriter): number {
+    const at = this.journal.append(type, record.length);
+    record.copyTo(this.journal.bytes, at);
+    return this.wrote();
   }
 
   /** To be called after every `journal.append`: answers the batch the record is in. */

@@ -72,11 +72,8 @@ export class Exchange implements RoutedExchange {
 
   /** Write to the journal that a key has no logged last value any more. Answers the batch. */
   logForget(key: RoutingKey): number {
-    const { journal } = this.#engine;
     record.reset().u32(this.id).u8(key.separator).text(key.text);
-    const at = journal.append(RECORD.unretain, record.length);
-    record.copyTo(journal.bytes, at);
-    return this.#engine.wrote();
+    return this.#engine.append(RECORD.unretain, record);
   }
 
   /** The last values that match, or all of them, the oldest first. */

@@ -76,7 +76,7 @@ export class Vhost {
     const id = this.topology.nextId();
     if (settings.durable) {
       writeExchange(record.reset(), id, this.id, name, settings);
-      this.#log(RECORD.exchangeDeclare);
+      this.engine.append(RECORD.exchangeDeclare, record);
     }
     return this.topology.addExchange(this, id, name, settings, false);
   }
@@ -84,7 +84,7 @@ export class Vhost {
   deleteExchange(exchange: Exchange): void {
     if (exchange.logged) {
       record.reset().u32(exchange.id);
-      this.#log(RECORD.exchangeDelete);
+      this.engine.append(RECORD.exchangeDelete, record);
     }
     for (const binding of this.topology.removeExchange(this, exchange)) {
       if (binding.source !== exchange) this.unbound(binding.source);
@@ -97,7 +97,7 @@ export class Vhost {
     queue.applyRules(this.policies.effectiveFor(queue));
     if (queue.logged) {
       writeQueue(record.reset(), id, this.id, name, settings);
-      this.#log(RECORD.queueDeclare);
+      this.engine.append(RECORD.queueDeclare, record);
     }
     if (settings.exclusive) owner?.owns(queue);
     return queue;
@@ -120,7 +120,7 @@ export class Vhost {
   #opened(log: EntryLog): void {
     if (!log.logged) return;
     writeLog(record.reset(), log);
-    this.#log(RECORD.openLog);
+    this.engine.append(RECORD.openLog, record);
   }
 
   /** A slot is needed no more; what is still in it goes too. */
@@ -128,7 +128,7 @@ export class Vhost {
     if (slot.logged) {
       this.engine.flushSettlements();
       record.reset().u32(slot.id);
-      this.#log(RECORD.closeLog);
+      this.engine.append(RECORD.closeLog, record);
     }
     this.topology.removeSlot(slot);
   }
@@ -139,7 +139,7 @@ export class Vhost {
     // When the journal has failed nothing is promised any more, and clients must still be able to leave.
     if (queue.logged && this.engine.failure === undefined) {
       record.reset().u32(queue.id);
-      this.#log(RECORD.queueDelete);
+      this.engine.append(RECORD.queueDelete, record);
     }
     const subscriptions = queue.takers.all();
     const gone = this.topology.removeQueue(this, queue);
@@ -156,20 +156,20 @@ export class Vhost {
 
   setPolicy(policy: Policy): void {
     writePolicy(record.reset(), this.id, policy);
-    this.#log(RECORD.policySet);
+    this.engine.append(RECORD.policySet, record);
     this.policies.set(policy);
   }
 
   removePolicy({ name, isOperator }: Policy): void {
     record.reset().u32(this.id).flag(isOperator).text(name);
-    this.#log(RECORD.policyDelete);
+    this.engine.append(RECORD.policyDelete, record);
     this.policies.remove(name, isOperator);
   }
 
   setLiveRules(queue: Queue, rules: RuleTable): void {
     if (queue.logged) {
       writeLiveRules(record.reset(), queue, rules);
-      this.#log(RECORD.liveRules);
+      this.engine.append(RECORD.liveRules, record);
     }
     this.policies.setLive(queue, rules);
   }
@@ -183,7 +183,7 @@ export class Vhost {
     const binding = this.router.bind(source, to, pattern, args, bindingFilter(args, this.engine.limits));
     if (binding === undefined || !survives(binding)) return;
     writeBinding(record.reset(), binding);
-    this.#log(RECORD.bind);
+    this.engine.append(RECORD.bind, record);
   }
 
   unbind(source: Exchange, target: Queue | Topic | Exchange, pattern: Pattern, args: Arguments): void {
@@ -191,7 +191,7 @@ export class Vhost {
     if (binding === undefined) return;
     if (survives(binding)) {
       writeBinding(record.reset(), binding);
-      this.#log(RECORD.unbind);
+      this.engine.append(RECORD.unbind, record);
     }
     this.unbound(source);
   }
@@ -200,12 +200,6 @@ export class Vhost {
   unbound(source: Exchange): void {
     if (!source.settings.autoDelete || this.router.get(source.name) !== source) return;
     if (this.router.bindingCount(source) === 0) this.deleteExchange(source);
-  }
-
-  #log(type: number): void {
-    const at = this.engine.journal.append(type, record.length);
-    record.copyTo(this.engine.journal.bytes, at);
-    this.engine.wrote();
   }
 }
 

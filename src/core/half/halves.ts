@@ -140,7 +140,7 @@ export class Halves {
 
   setCallback(group: ProducerGroup, address: string | undefined): void {
     writeCallback(record.reset(), group.vhost.id, group.name, address ?? '');
-    this.#log(HALF_RECORD.callback);
+    this.#engine.append(HALF_RECORD.callback, record);
     group.callback = address;
     this.groups.tidy(group);
   }
@@ -169,7 +169,7 @@ export class Halves {
       return;
     }
     record.reset().f64(half.facts.number);
-    this.#log(HALF_RECORD.rollback);
+    this.#engine.append(HALF_RECORD.rollback, record);
     this.#release(half);
     this.#finish(half, op);
     ended(undefined);
@@ -229,16 +229,10 @@ export class Halves {
     const nextCheckMs = parks ? Number.POSITIVE_INFINITY : this.#engine.now() + facts.checkEveryMs;
     half.state = { ...state, checks: state.checks + (parks ? 0 : 1), nextCheckMs };
     record.reset().f64(facts.number).varint(half.state.checks).f64(nextCheckMs);
-    this.#log(HALF_RECORD.checked);
+    this.#engine.append(HALF_RECORD.checked, record);
     if (!parks || group.parked++ > 0) return;
     const about = { vhost: group.vhost.name, group: group.name, id: facts.id, asked: facts.checksMax };
     this.#engine.log('warn', 'a half message is parked: nobody said what became of it', about);
-  }
-
-  #log(type: number): void {
-    const at = this.#engine.journal.append(type, record.length);
-    record.copyTo(this.#engine.journal.bytes, at);
-    this.#engine.wrote();
   }
 
   // ---- Changes themselves, live and in replay ---------------------------------------------------------------------

@@ -5,7 +5,7 @@ import { TlvWriter } from '../tlv.ts';
 import { writeDeferred } from './deferrals.ts';
 import { RangeLog } from './range-log.ts';
 
-/** For what is written when a batch is sealed, and so from within an `append`: nobody else may use it. */
+/** For what is written when a batch is sealed: nobody else may use it (see `Engine.append`). */
 const record = new TlvWriter();
 
 export class Settlements {
@@ -35,7 +35,7 @@ export class Settlements {
     if (!this.#returned.empty) writeRanges(engine, record, RECORD.return, [logId], this.#returned, true);
     if (this.#deferred !== undefined) {
       writeDeferred(record.reset(), logId, this.#deferred);
-      append(engine, record, RECORD.defer);
+      engine.append(RECORD.defer, record);
     }
     if (!this.#done.empty) writeRanges(engine, record, RECORD.settle, [logId], this.#done, false);
     this.clear();
@@ -66,14 +66,7 @@ export function writeRanges(
     if (withInfo) out.varint(ranges.info(at));
     last = first + ranges.count(at);
   }
-  append(engine, out, type);
-}
-
-function append(engine: Engine, out: TlvWriter, type: number): void {
-  const { journal } = engine;
-  const at = journal.append(type, out.length);
-  out.copyTo(journal.bytes, at);
-  engine.wrote();
+  engine.append(type, out);
 }
 
 /** Write that the next message of a log gets position `tail`: those before it that are missing were not logged. */

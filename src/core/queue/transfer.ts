@@ -7,7 +7,7 @@ import { RangeLog } from './range-log.ts';
 import { writeRanges } from './settlements.ts';
 
 const ranges = new RangeLog();
-/** Of our own: `append` may seal a batch, and what is written then is put together in the meantime. */
+/** Of our own, see `Engine.append`. */
 const record = new TlvWriter();
 
 /**

@@ -68,9 +68,7 @@ export class Group {
       timeMs,
     }));
     writeOffsets(record.reset(), { vhostId: this.vhost.id, name: this.name, epoch, offsets });
-    const at = engine.journal.append(TOPIC_RECORD.commit, record.length);
-    record.copyTo(engine.journal.bytes, at);
-    engine.wrote();
+    engine.append(TOPIC_RECORD.commit, record);
     this.apply(offsets, epoch);
   }
 

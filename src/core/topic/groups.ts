@@ -75,9 +75,7 @@ export class Groups {
       throw new CoreError('in-use', `group '${group.name}' has ${group.members.size} members`);
     }
     record.reset().u32(group.vhost.id).text(group.name);
-    const at = engine.journal.append(TOPIC_RECORD.groupDelete, record.length);
-    record.copyTo(engine.journal.bytes, at);
-    engine.wrote();
+    engine.append(TOPIC_RECORD.groupDelete, record);
     this.#groups.get(group.vhost)?.delete(group.name);
   }
 

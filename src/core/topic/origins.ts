@@ -39,7 +39,7 @@ export class Origins {
       epoch: known === undefined ? 0 : known.epoch + 1,
     };
     writeOrigin(record.reset(), origin);
-    this.#log(TOPIC_RECORD.origin);
+    this.#topology.engine.append(TOPIC_RECORD.origin, record);
     this.#apply(origin);
     return { id: origin.id, epoch: origin.epoch };
   }
@@ -49,7 +49,7 @@ export class Origins {
     const known = this.#named.get(vhost.id)?.get(name);
     if (known === undefined) throw new CoreError('not-found', `producer '${name}' in virtual host '${vhost.name}'`);
     record.reset().u32(vhost.id).text(name);
-    this.#log(TOPIC_RECORD.originDelete);
+    this.#topology.engine.append(TOPIC_RECORD.originDelete, record);
     this.#forget(vhost.id, name);
   }
 
@@ -69,13 +69,6 @@ export class Origins {
   removeVhost(vhost: Vhost): void {
     for (const { id } of this.#named.get(vhost.id)?.values() ?? []) this.#epochs.delete(id);
     this.#named.delete(vhost.id);
-  }
-
-  #log(type: number): void {
-    const { engine } = this.#topology;
-    const at = engine.journal.append(type, record.length);
-    record.copyTo(engine.journal.bytes, at);
-    engine.wrote();
   }
 
   #apply(origin: StoredOrigin): void {

@@ -83,7 +83,7 @@ export class Topics {
     const id = this.#topology.nextId();
     const partitionIds = Array.from({ length: settings.partitions }, () => this.#topology.nextId());
     writeTopic(record.reset(), { id, vhostId: vhost.id, name, settings, partitionIds });
-    this.#log(TOPIC_RECORD.declare);
+    this.#engine.append(TOPIC_RECORD.declare, record);
     return this.#add(vhost, id, name, settings, partitionIds);
   }
 
@@ -94,7 +94,7 @@ export class Topics {
     const ids = topic.partitions.map((partition) => partition.id);
     for (let n = 0; n < more; n++) ids.push(this.#topology.nextId());
     writeShape(record.reset().u32(topic.id), settings, ids);
-    this.#log(TOPIC_RECORD.alter);
+    this.#engine.append(TOPIC_RECORD.alter, record);
     this.#alter(topic, settings, ids);
     this.shares.grown(topic);
     for (const partition of topic.partitions) this.#retain(partition);
@@ -103,7 +103,7 @@ export class Topics {
   /** Answers the bindings that went with it. */
   delete(topic: Topic): Binding[] {
     record.reset().u32(topic.id);
-    this.#log(TOPIC_RECORD.delete);
+    this.#engine.append(TOPIC_RECORD.delete, record);
     const paths = topic.partitions.flatMap((partition) => pathsOf(partition, partition.files));
     const gone = this.remove(topic);
     this.#removeLater(paths);
@@ -114,16 +114,10 @@ export class Topics {
   moveStart(partition: Partition, start: number): void {
     if (start <= partition.start) return;
     record.reset().u32(partition.id).f64(start);
-    this.#log(TOPIC_RECORD.start);
+    this.#engine.append(TOPIC_RECORD.start, record);
     const gone = partition.applyStart(start);
     void this.#engine.background.run(partition.dropSealed());
     this.#removeLater(pathsOf(partition, gone));
-  }
-
-  #log(type: number): void {
-    const at = this.#engine.journal.append(type, record.length);
-    record.copyTo(this.#engine.journal.bytes, at);
-    this.#engine.wrote();
   }
 
   // ---- Changes themselves, live and in replay ---------------------------------------------------------------------
@@ -349,7 +343,7 @@ export class Topics {
   #sealed(partition: Partition, file: SealedFile): void {
     record.reset().u32(partition.id);
     writeFile(record, file);
-    this.#log(TOPIC_RECORD.sealed);
+    this.#engine.append(TOPIC_RECORD.sealed, record);
     partition.applySealed(file);
   }
 
@@ -361,7 +355,7 @@ export class Topics {
   ): void {
     record.reset().u32(partition.id).f64(cleanEnd).varint(replaced.length).varint(files.length);
     for (const file of files) writeFile(record, file);
-    this.#log(TOPIC_RECORD.compacted);
+    this.#engine.append(TOPIC_RECORD.compacted, record);
     this.#removeLater(pathsOf(partition, partition.applyCompacted(replaced.length, files, cleanEnd)));
   }
 

@@ -8,7 +8,7 @@ import type { Topic } from '../topic.ts';
 import type { Topics } from '../topics.ts';
 import { ShareGroup } from './group.ts';
 import { SharePart } from './part.ts';
-import { log, readPart, readSettled, type StoredPart, writePart } from './records.ts';
+import { readPart, readSettled, type StoredPart, writePart } from './records.ts';
 
 const record = new TlvWriter();
 
@@ -62,7 +62,7 @@ export class ShareGroups {
   #openPart(group: ShareGroup, partition: Partition, next: number): SharePart {
     const stored = { id: this.#topics.nextId(), partitionId: partition.id, group: group.name, next, open: [] };
     writePart(record.reset(), stored);
-    log(partition.engine, TOPIC_RECORD.shareOpen, record);
+    partition.engine.append(TOPIC_RECORD.shareOpen, record);
     return this.#addPart(group, partition, stored);
   }
 
@@ -83,7 +83,7 @@ export class ShareGroups {
       );
     }
     record.reset().u32(topic.id).text(name);
-    log(topic.vhost.engine, TOPIC_RECORD.shareDelete, record);
+    topic.vhost.engine.append(TOPIC_RECORD.shareDelete, record);
     this.#forget(group);
   }
 

@@ -22,17 +22,11 @@ export interface StoredPart {
 
 const record = new TlvWriter();
 
-export function log(engine: Engine, type: number, from: TlvWriter): void {
-  const at = engine.journal.append(type, from.length);
-  from.copyTo(engine.journal.bytes, at);
-  engine.wrote();
-}
-
 /** SHARE_SETTLE. */
 export function writeSettled(engine: Engine, id: number, ranges: readonly SettledRange[]): void {
   record.reset().u32(id).varint(ranges.length);
   for (const { first, count, returns } of ranges) record.f64(first).varint(count).varint(returns);
-  log(engine, TOPIC_RECORD.shareSettle, record);
+  engine.append(TOPIC_RECORD.shareSettle, record);
 }
 
 export function readSettled(from: TlvReader): SettledRange[] {

@@ -164,6 +164,7 @@ export class Fates {
       isLate: rule.keeps,
       wasDelayed: false,
       due: undefined,
+      agesFromMs: undefined,
       ownExpiryMs: Number.POSITIVE_INFINITY,
       key: name,
       deaths,

@@ -30,6 +30,8 @@ export interface Published {
   readonly ttlMs: number;
   /** 0 = none. */
   readonly delayMs: number;
+  /** From when a time to live of its queue counts, if not from when it comes. */
+  readonly agesFromMs?: number | undefined;
   readonly color: number;
   readonly group: number;
   /** 0 = none. */
@@ -123,6 +125,7 @@ export class Model {
       isLate: false,
       wasDelayed: delayMs > 0,
       due: undefined,
+      agesFromMs: published.agesFromMs,
       // "Time to live, its own and the queue's: counts from when it is due."
       ownExpiryMs: now + delayMs + ttlMs,
       key: queue.name,
@@ -342,7 +345,7 @@ export class Model {
     const returns: Span = [place.returns[0] + 1, place.returns[1] + 1];
     const failures: Span = failed ? [place.failures[0] + 1, place.failures[1] + 1] : place.failures;
     const waitsMs = retryMs(rules, failed, failed ? failures[0] : returns[0]);
-    const back: Place = { ...place, state: 'ready', returns, failures, fromMs: now, toMs: now };
+    const back: Place = { ...place, state: 'ready', returns, failures, fromMs: sinceMs, toMs: now };
     return waitsMs === 0 ? back : { ...back, state: 'deferred', dueMs: [sinceMs + waitsMs, now + waitsMs] };
   }
 

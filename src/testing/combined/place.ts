@@ -34,6 +34,8 @@ export class Entry {
   readonly wasDelayed: boolean;
   /** Of such a message: when it was due, and the tick of its publish, if it was durable by then. */
   readonly due: { readonly ms: number; readonly tick: number } | undefined;
+  /** From when its queue's time to live counts; undefined = from when it came. */
+  readonly agesFromMs: number | undefined;
   /** When the message's own time to live ends; Infinity = never. */
   readonly ownExpiryMs: number;
   readonly key: string;
@@ -57,6 +59,7 @@ export class Entry {
     this.isLate = facts.isLate;
     this.wasDelayed = facts.wasDelayed;
     this.due = facts.due;
+    this.agesFromMs = facts.agesFromMs;
     this.ownExpiryMs = facts.ownExpiryMs;
     this.key = facts.key;
     this.deaths = facts.deaths;
@@ -77,12 +80,12 @@ export class Entry {
 
   /** It may have expired from this time on. */
   get expiresFromMs(): number {
-    return Math.min(this.ownExpiryMs, this.fromMs + this.queue.rules.ttlMs);
+    return Math.min(this.ownExpiryMs, (this.agesFromMs ?? this.fromMs) + this.queue.rules.ttlMs);
   }
 
   /** It has expired at this time at the latest. */
   get expiresToMs(): number {
-    return Math.min(this.ownExpiryMs, this.toMs + this.queue.rules.ttlMs);
+    return Math.min(this.ownExpiryMs, (this.agesFromMs ?? this.toMs) + this.queue.rules.ttlMs);
   }
 }
 

@@ -148,8 +148,12 @@ export class Publishing {
     });
     const now = broker.clock.now();
     for (const { queue, published } of op === 'commit' ? there : []) {
-      // Its own time to live counts from when it was prepared.
-      const facts = { ...published, ttlMs: preparedMs + published.ttlMs - now };
+      // Its own time to live counts from when it was prepared, and so does one that the queue gets later on, unless the queue has
+      // a copy that says when it came.
+      const { rules } = queue;
+      const hasCopy = rules.ttlMs !== Number.POSITIVE_INFINITY || (rules.keepsLast && published.slot !== 0);
+      const agesFromMs = hasCopy ? undefined : preparedMs;
+      const facts = { ...published, agesFromMs, ttlMs: preparedMs + published.ttlMs - now };
       model.publish(queue, facts, { before: before.get(queue), unit, isOpen: true });
     }
     await broker.clock.run(() => told);

@@ -128,13 +128,13 @@ export class Fates {
   /** A message is perhaps given up. */
   mayDie(place: Place, reason: Reason): void {
     const { lineage } = place.entry;
+    if (mayBeDead(place, reason)) return;
     if (this.#knowledge.widen(lineage, this.#afterlife(place, reason, undefined))) this.#crowd(lineage);
   }
 
   /** Where a message may be that a queue has given up: kept for now, or on. */
   #afterlife(place: Place, reason: Reason, gaveUpTick: number | undefined): Whereabouts[] {
-    const { rules } = place.entry.queue;
-    if (rules.deadLetter === undefined || (rules.isRing && reason === 'maxlen')) return [NOWHERE];
+    if (isDeleted(place.entry.queue, reason)) return [NOWHERE];
     const now = this.#knowledge.world.now();
     // What happens on its own may have happened before this was looked at.
     const early = Math.max(place.fromMs, reason === 'expired' ? place.entry.expiresFromMs : this.#sinceMs);
@@ -222,6 +222,25 @@ export class Fates {
     }
     return places.filter(({ entry }) => sure.filter((other) => dropsBefore(other, entry)).length < count);
   }
+}
+
+/** It is known that a message may have been given up, or deleted; where it goes on to is looked at as time passes. */
+function mayBeDead({ entry, returns, failures }: Place, reason: Reason): boolean {
+  const { lineage, queue, history } = entry;
+  if (isDeleted(queue, reason)) return lineage.places.includes(NOWHERE);
+  return lineage.placesIn(queue, 'limbo').some((limbo) => {
+    const isSame = limbo.reason === reason && limbo.entry.history === history;
+    return isSame && covers(limbo.returns, returns) && covers(limbo.failures, failures);
+  });
+}
+
+/** What a queue gives up is no dead letter. */
+function isDeleted({ rules }: ModelQueue, reason: Reason): boolean {
+  return rules.deadLetter === undefined || (rules.isRing && reason === 'maxlen');
+}
+
+function covers(outer: Span, inner: Span): boolean {
+  return outer[0] <= inner[0] && inner[1] <= outer[1];
 }
 
 /** Whether an entry may come of another one by deaths in between. */

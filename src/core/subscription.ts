@@ -238,7 +238,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
 
   settle(first: number, last: number, op: SettleOp, deliverAtMs = 0): number {
     this.#checkKnown(last);
-    if (deliverAtMs !== 0) this.#checkTime(op, deliverAtMs);
+    if (deliverAtMs !== 0) this.checkTime(op, deliverAtMs);
     if (this.#closed) return 0;
     const outstanding = this.#outstanding;
     const before = outstanding.count;
@@ -260,7 +260,8 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
       throw new CoreError('unknown-delivery', `number ${id}; the newest delivery is ${this.deliveryId}`);
   }
 
-  #checkTime(op: SettleOp, deliverAtMs: number): void {
+  /** A delivery may be settled so that it waits until then. Throws `invalid-argument`. */
+  checkTime(op: SettleOp, deliverAtMs: number): void {
     if (op !== 'requeue' && op !== 'modify') {
       throw new CoreError('invalid-argument', `a time to be delivered at goes with requeue and modify, not with ${op}`);
     }

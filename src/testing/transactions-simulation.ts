@@ -54,6 +54,8 @@ interface Entry {
   confirmed: boolean;
   /** The transaction that took it away, or wants to. */
   taker: Deal | undefined;
+  /** The transaction that gave it back, not to come again before this time. */
+  waits: { readonly by: Deal; readonly untilMs: number } | undefined;
   /** The broker ended since it was published, and it did not have to survive that. */
   lost: boolean;
 }
@@ -76,8 +78,8 @@ interface Consumer {
 export class TransactionsSimulation {
   /** What happened, line by line. */
   readonly log: string[] = [];
-  /** Transactions that were committed, refused, and lost in a crash. */
-  readonly counts = { done: 0, refused: 0, lost: 0 };
+  /** Transactions that were committed, refused, and lost in a crash; messages that had to wait after one, and did. */
+  readonly counts = { done: 0, refused: 0, lost: 0, waited: 0 };
   readonly #prng: Prng;
   readonly #clock = new SimClock();
   readonly #disk: SimDisk;
@@ -191,7 +193,7 @@ export class TransactionsSimulation {
     const prng = this.#prng;
     const id = ++this.#lastId;
     const persistent = prng.chance(0.8);
-    this.#entries.set(id, { queue, persistent, by, confirmed: false, taker: undefined, lost: false });
+    this.#entries.set(id, { queue, persistent, by, confirmed: false, taker: undefined, waits: undefined, lost: false });
     const message = new Message();
     message.format = 1;
     message.priority = prng.below(4);
@@ -254,13 +256,16 @@ export class TransactionsSimulation {
       return;
     }
     const { queue, subscription, out } = consumer;
-    const op = prng.weighted({ complete: 4, discard: 3, requeue: 1 });
+    const op = prng.weighted({ complete: 4, discard: 3, requeue: 1, modify: 1 });
+    const isBack = op === 'requeue' || op === 'modify';
+    const untilMs = isBack && prng.chance(0.7) ? Math.ceil(this.#clock.now()) + prng.between(1, 1000) : 0;
     const deliveries = [...out.keys()].slice(0, prng.between(1, 8));
     for (const number of deliveries) {
       const id = out.get(number) as number;
       out.delete(number);
-      assert.equal(transaction.settle(subscription, number, number, op), 1);
-      if (op === 'requeue') continue;
+      assert.equal(transaction.settle(subscription, number, number, op, untilMs), 1);
+      if (untilMs !== 0) this.#entry(id).waits = { by: deal, untilMs };
+      if (isBack) continue;
       this.#entry(id).taker = deal;
       (op === 'discard' && queue === 'ruled' ? deal.discarded : deal.completed).push(id);
     }
@@ -310,13 +315,22 @@ export class TransactionsSimulation {
     assert(entry.by === undefined || entry.by.fate === 'done', `${id} is seen, its transaction is ${entry.by?.fate}`);
     assert(entry.taker?.fate !== 'done', `${id} was taken away for good and is in ${queue}`);
     assert.equal(queue, entry.queue, `${id} is in a queue it must not be in`);
+    this.#checkTime(id, entry, this.#clock.now());
     return id;
+  }
+
+  /** It was handed out then: had it to wait? */
+  #checkTime(id: number, { waits }: Entry, seenMs: number): void {
+    if (waits?.by.fate !== 'done') return;
+    assert(seenMs >= waits.untilMs, `${id} had to wait until ${waits.untilMs}, and comes at ${seenMs}`);
+    this.counts.waited++;
   }
 
   /** After a restart: look into every queue, and find out what became of the transactions that were on their way. */
   async #audit(how: string): Promise<void> {
     await this.#clock.advance(200);
     const found = new Map<number, string>();
+    const seenMs = new Map<number, number>();
     const looking: Subscription[] = [];
     for (const queue of QUEUES.keys()) {
       const onDeliveries = (batch: DeliveryBatch): void => {
@@ -324,18 +338,25 @@ export class TransactionsSimulation {
           const id = idOf(batch.message);
           assert(!found.has(id), `${id} is in ${found.get(id)} and in ${queue}`);
           found.set(id, queue);
+          seenMs.set(id, this.#clock.now());
         }
       };
       looking.push(this.#client.subscribe(queue, { credit: 1e9 }, { onDeliveries }));
     }
-    await this.#clock.run(() => this.#running.broker.admin.queues('/').every(({ ready }) => ready === 0));
+    await this.#clock.run(() =>
+      this.#running.broker.admin.queues('/').every(({ ready, deferred }) => ready + deferred === 0),
+    );
     for (const deal of this.#deals) {
       if (deal.fate !== 'committing') continue;
       assert(how !== 'clean', 'a transaction was neither done nor refused before an orderly end');
       if (this.#hasHappened(deal, found)) this.#done(deal);
       else this.#lose(deal);
     }
-    for (const [id, entry] of this.#entries) this.#checkPlace(id, entry, found.get(id));
+    for (const [id, entry] of this.#entries) {
+      const handedOut = seenMs.get(id);
+      if (handedOut !== undefined) this.#checkTime(id, entry, handedOut);
+      this.#checkPlace(id, entry, found.get(id));
+    }
     this.#deals = [];
     for (const subscription of looking) subscription.close();
   }

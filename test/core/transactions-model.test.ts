@@ -11,7 +11,7 @@ const first = Number(values.seed);
 const count = Number(values.seeds);
 
 t.test('random transactions with crashes: all or none of each', { timeout: 30_000 + count * 500 }, async (t) => {
-  const total = { done: 0, refused: 0, lost: 0 };
+  const total = { done: 0, refused: 0, lost: 0, waited: 0 };
   for (let seed = first; seed < first + count; seed++) {
     const simulation = new TransactionsSimulation(seed);
     try {
@@ -20,7 +20,8 @@ t.test('random transactions with crashes: all or none of each', { timeout: 30_00
       t.comment(`--seed ${seed} --seeds 1\n${simulation.log.slice(-30).join('\n')}`);
       throw error;
     }
-    for (const what of ['done', 'refused', 'lost'] as const) total[what] += simulation.counts[what];
+    for (const what of ['done', 'refused', 'lost', 'waited'] as const) total[what] += simulation.counts[what];
   }
   t.ok(total.done > count, `${total.done} done, ${total.refused} refused, ${total.lost} lost in crashes`);
+  t.ok(total.waited > 0, `${total.waited} deliveries had to wait after one, and did`);
 });

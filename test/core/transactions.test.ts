@@ -339,3 +339,57 @@ t.test('survives a crash right after the commit', async (t) => {
   const again = await scene([], {}, await start({}, clock, disk));
   t.same([again.ready('a'), again.ready('b')], [1, 1]);
 });
+
+t.test('given back with a time: waits from the commit on, also over a crash right after it', async (t) => {
+  const s = await scene(['in', 'out']);
+  const { admin } = s.f.broker;
+  for (const body of ['1', '2', '3', '4']) s.producer.publish(s.producer.address('', key('in')), durably(body), 0);
+  const input = collect(s.client, 'in', { credit: 4 });
+  await s.f.settle();
+  const soonMs = s.f.clock.now() + 500;
+  const lateMs = s.f.clock.now() + 5_000;
+  s.transaction.settle(input.subscription, 1, 1, 'modify', lateMs);
+  s.transaction.settle(input.subscription, 2, 2, 'requeue', lateMs);
+  s.transaction.settle(input.subscription, 3, 3, 'requeue', soonMs);
+  s.transaction.settle(input.subscription, 4, 4, 'requeue', s.f.clock.now() - 1);
+  s.publish('out', 'result');
+  t.equal(admin.queue('/', 'in')?.deferred, 0, 'nothing waits before the commit');
+  await commit(s);
+  t.equal(admin.queue('/', 'in')?.deferred, 3, 'a time in the past is none');
+  s.f.disk.kill();
+  s.f.clock.clear();
+  const after = await scene([], {}, await start({}, s.f.clock, s.f.disk));
+  t.match(admin.queue('/', 'in'), { deferred: 3 });
+  const again = collect(after.client, 'in');
+  await after.f.settle();
+  t.same(again.bodies, ['4']);
+  t.match(after.f.broker.admin.deferred('/', 'in'), [
+    { dueMs: soonMs, failures: 0, redeliveries: 1 },
+    { dueMs: lateMs, failures: 1, redeliveries: 1 },
+    { dueMs: lateMs, failures: 0, redeliveries: 1 },
+  ]);
+  await after.f.clock.advance(1_000);
+  t.same(again.bodies, ['4', '3']);
+  await after.f.clock.advance(5_000);
+  t.same(again.bodies, ['4', '3', '1', '2']);
+  const late = s.f.clock.now() + 11 * 365 * 86_400_000;
+  const { transaction } = after;
+  t.throws(() => transaction.settle(again.subscription, 1, 1, 'complete', late), { code: 'invalid-argument' });
+  t.throws(() => transaction.settle(again.subscription, 1, 1, 'requeue', late), { code: 'invalid-argument' });
+  t.throws(() => transaction.settle(again.subscription, 1, 1, 'requeue', Number.NaN), { code: 'invalid-argument' });
+});
+
+t.test('given back with a time, and failed once too often: a dead letter, with the commit', async (t) => {
+  const s = await scene(['dead']);
+  const args = { 'x-delivery-limit': 0, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' };
+  await s.f.clock.drive(s.f.broker.admin.declareQueue('/', 'in', { ...DURABLE, arguments: args }));
+  s.producer.publish(s.producer.address('', key('in')), durably('1'), 0);
+  const input = collect(s.client, 'in');
+  await s.f.settle();
+  s.transaction.settle(input.subscription, 1, 1, 'modify', s.f.clock.now() + 1_000);
+  await s.f.settle();
+  t.equal(s.ready('dead'), 0);
+  await commit(s);
+  await s.f.settle();
+  t.same([s.ready('dead'), s.f.broker.admin.queue('/', 'in')?.deferred], [1, 0]);
+});

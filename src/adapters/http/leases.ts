@@ -121,10 +121,18 @@ export class Leases {
   }
 
   /** Make a settlement part of a transaction; `endIfSettled` is to be called after its commit. Answers and throws as `settle`. */
-  hold(transaction: Transaction, lease: Lease, ranges: readonly Range[] | undefined, op: SettleOp): number {
+  hold(
+    transaction: Transaction,
+    lease: Lease,
+    ranges: readonly Range[] | undefined,
+    op: SettleOp,
+    deliverAtMs: number,
+  ): number {
     const { subscription } = lease as Held;
     let settled = 0;
-    for (const [first, last] of checked(lease, ranges)) settled += transaction.settle(subscription, first, last, op);
+    for (const [first, last] of checked(lease, ranges)) {
+      settled += transaction.settle(subscription, first, last, op, deliverAtMs);
+    }
     return settled;
   }
 

@@ -1,6 +1,7 @@
 /** The frames a client may send: their schemas, and the check that turns text into one of them. */
 import { Ajv, type ValidateFunction } from 'ajv';
 import { CoreError, type GroupStrategy } from '../../core/index.ts';
+import { WAIT, type Wait } from '../deliver-at.ts';
 import { HALF_NAME, type JsonPrepare, PREPARE_PROPERTIES } from '../json-half.ts';
 import { type JsonPublish, PUBLISH_PROPERTIES } from '../json-message.ts';
 import { ITEMS_MAX, JSON_ITEM, JSON_OFFSET, type JsonItem, type JsonOffset } from '../json-transaction.ts';
@@ -89,7 +90,8 @@ export interface CreditFrame {
   sub: FrameId;
   credit: number;
 }
-export interface SettleFrame {
+/** The times are for `requeue`: not to come again before. */
+export interface SettleFrame extends Wait {
   op: 'ack' | 'requeue' | 'discard';
   id?: FrameId;
   sub: FrameId;
@@ -97,9 +99,6 @@ export interface SettleFrame {
   deliveries?: (number | [first: number, last: number])[];
   /** For `requeue`: it counts as a failure. */
   failed?: boolean;
-  /** For `requeue`: not to come again before so many milliseconds, or before this time. */
-  delay_ms?: number;
-  deliver_at_ms?: number;
 }
 export interface PublishFrame extends JsonPublish, JsonTarget {
   op: 'publish';
@@ -218,6 +217,9 @@ const deliveries = {
   items: { anyOf: [delivery, { type: 'array', minItems: 2, maxItems: 2, items: delivery }] },
 };
 
+/** What goes with `requeue`. */
+const requeueing = { failed: { type: 'boolean' }, ...WAIT };
+
 const someDeliveries = { oneOf: [{ required: ['delivery'] }, { required: ['deliveries'] }] };
 
 function settle(properties: object = {}): object {
@@ -231,7 +233,7 @@ const settlement = {
   required: ['op', 'sub'],
   properties: {
     op: { enum: ['ack', 'requeue', 'discard'] },
-    ...{ sub: id, delivery, deliveries, failed: { type: 'boolean' } },
+    ...{ sub: id, delivery, deliveries, ...requeueing },
   },
   ...someDeliveries,
 };
@@ -296,14 +298,7 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
   ['unsubscribe', frame({ sub: id }, ['sub'])],
   ['credit', frame({ sub: id, credit: { type: 'integer', minimum: 0, maximum: CREDIT_MAX } }, ['sub', 'credit'])],
   ['ack', settle()],
-  [
-    'requeue',
-    settle({
-      failed: { type: 'boolean' },
-      delay_ms: { type: 'integer', minimum: 0 },
-      deliver_at_ms: { type: 'integer', minimum: 0 },
-    }),
-  ],
+  ['requeue', settle(requeueing)],
   ['discard', settle()],
   [
     'publish',

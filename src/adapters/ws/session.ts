@@ -376,7 +376,7 @@ export class JsonSession {
     const hold = (transaction: Transaction): void => {
       holdOffsets(transaction, offsets);
       for (const { item, subscription } of named) {
-        settled += subscription.hold(transaction, rangesOf(item), opOf(item));
+        settled += subscription.hold(transaction, rangesOf(item), opOf(item), deliverAt(this.#context.clock, item));
       }
     };
     publisher.transact(publishes, hold, () => {

@@ -125,10 +125,10 @@ export class QueueSubscription implements JsonSubscription {
   }
 
   /** Make a settlement part of a transaction; `makeRoom` is to be called after its commit. Answers and throws as `settle`. */
-  hold(transaction: Transaction, ranges: readonly DeliveryRange[], op: SettleOp): number {
+  hold(transaction: Transaction, ranges: readonly DeliveryRange[], op: SettleOp, deliverAtMs: number): number {
     this.#check(ranges);
     let settled = 0;
-    for (const range of ranges) settled += transaction.settle(this.#subscription, ...bounds(range), op);
+    for (const range of ranges) settled += transaction.settle(this.#subscription, ...bounds(range), op, deliverAtMs);
     return settled;
   }
 

@@ -24,9 +24,10 @@ export interface Transaction {
   /**
    * Hold the settlement of deliveries `first` to `last`, both included, of a subscription of the same client. They stay unsettled
    * until the commit. Answers how many they are; numbers already settled are skipped. Throws `unknown-delivery`,
-   * `limit-exceeded`, `precondition-failed`.
+   * `invalid-argument`, `limit-exceeded`, `precondition-failed`.
+   * @param deliverAtMs as in `Subscription.settle`
    */
-  settle(subscription: Subscription, first: number, last: number, op: SettleOp): number;
+  settle(subscription: Subscription, first: number, last: number, op: SettleOp, deliverAtMs?: number): number;
   /**
    * Hold offsets of a consumer group, which are written down with the rest: what was made of messages of a topic and how far they were
    * read take effect together. A group with members takes only those of partitions that a member of this client holds, at the

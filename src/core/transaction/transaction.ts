@@ -36,6 +36,8 @@ const SETTLEMENT_BYTES = 96;
 const RECORD_BYTES = 64;
 /** A settled delivery that shares no range with another, and its share of its record's head. */
 const SETTLED_BYTES = 40;
+/** What a delivery that is to wait takes besides: its new counts, its time, and the heads of their records. */
+const DEFERRED_BYTES = 48;
 /** A queue among the targets of a message: its number, there and in a TARGETSET, a GAP, a LOG_OPEN, a mark of the message. */
 const TARGET_BYTES = 112;
 
@@ -54,6 +56,7 @@ interface Settlement {
   readonly first: number;
   last: number;
   readonly op: SettleOp;
+  readonly deliverAtMs: number;
   count: number;
 }
 
@@ -108,23 +111,25 @@ export class Transaction implements TransactionDoor {
     this.#publishes.push({ address, message: kept(message), options: options & ~CONFIRM, length, heldAtMs });
   }
 
-  settle(subscription: SubscriptionDoor, first: number, last: number, op: SettleOp): number {
+  settle(subscription: SubscriptionDoor, first: number, last: number, op: SettleOp, deliverAtMs = 0): number {
     if (subscription instanceof ShareSubscription) {
       throw new CoreError('not-supported', 'settling messages of a share group in a transaction');
     }
     assert(subscription instanceof Subscription, 'a subscription of somebody else');
     this.#checkOpen();
+    if (deliverAtMs !== 0) subscription.checkTime(op, deliverAtMs);
     const count = subscription.unsettledIn(first, last);
     if (count === 0) return 0;
     const before = this.#settlements.at(-1);
-    const goesOn = before?.subscription === subscription && before.op === op && before.last + 1 === first;
+    const isAlike = before?.subscription === subscription && before.op === op && before.deliverAtMs === deliverAtMs;
+    const goesOn = isAlike && before.last + 1 === first;
     this.#take(count, goesOn ? 0 : SETTLEMENT_BYTES);
     this.#settled += count;
     if (goesOn) {
       before.last = last;
       before.count += count;
     } else {
-      this.#settlements.push({ subscription, first, last, op, count });
+      this.#settlements.push({ subscription, first, last, op, deliverAtMs, count });
     }
     return count;
   }
@@ -245,10 +250,12 @@ export class Transaction implements TransactionDoor {
       this.#apply(plans, isLogged);
       for (const [group, found] of offsets) group.commit(found, group.epoch);
     };
-    const settlements = this.#settlements;
+    // What goes back to its queue at once would do so after a crash as well: no part of the batch, and seen when the rest is.
+    const now = engine.now();
+    const back = this.#settlements.filter((settlement) => goesBack(settlement, now));
+    this.#settlements = this.#settlements.filter((settlement) => !goesBack(settlement, now));
     const finish = (): void => {
-      // What goes back to its queue would do so after a crash as well: no part of the batch, and seen when the rest is.
-      for (const settlement of settlements) if (goesBack(settlement)) settle(settlement);
+      for (const settlement of back) settle(settlement);
       done();
     };
     const batch = isLogged ? engine.journal.atomically(this.#recordBytes(plans), apply) : 0;
@@ -297,7 +304,7 @@ export class Transaction implements TransactionDoor {
 
   /** Let everything that queues have collected go before: the batch holds nothing of unknown size. */
   #clearTheWay(): void {
-    for (const { subscription, op } of this.#settlements) if (op === 'discard') subscription.source.logAllGivenUp();
+    for (const { subscription, op } of this.#settlements) if (mayGiveUp(op)) subscription.source.logAllGivenUp();
     this.#engine.flushSettlements();
   }
 
@@ -312,6 +319,7 @@ export class Transaction implements TransactionDoor {
 
   #recordBytes(plans: readonly Plan[]): number {
     let bytes = RECORD_BYTES * (1 + this.#settlements.length) + SETTLED_BYTES * this.#settled;
+    for (const { deliverAtMs, count } of this.#settlements) if (deliverAtMs !== 0) bytes += DEFERRED_BYTES * count;
     for (const { bytes: some } of this.#offsets) bytes += some;
     for (const [n, { length, address }] of this.#publishes.entries()) {
       const { queues, topics } = plans[n] as Plan;
@@ -326,7 +334,7 @@ export class Transaction implements TransactionDoor {
   #apply(plans: readonly Plan[], isLogged: boolean): void {
     const engine = this.#engine;
     if (isLogged) this.#mark();
-    for (const settlement of this.#settlements) if (!goesBack(settlement)) settle(settlement);
+    for (const settlement of this.#settlements) settle(settlement);
     engine.flushSettlements();
     if (isLogged) {
       const { openBatch } = engine.journal;
@@ -354,13 +362,18 @@ export class Transaction implements TransactionDoor {
   }
 }
 
-function goesBack({ op }: Settlement): boolean {
-  return op === 'requeue' || op === 'modify';
+function goesBack({ op, deliverAtMs }: Settlement, now: number): boolean {
+  return (op === 'requeue' || op === 'modify') && deliverAtMs <= now;
 }
 
-function settle({ subscription, first, last, op }: Settlement): void {
-  subscription.settle(first, last, op);
-  if (op === 'discard') subscription.source.markGivenUp();
+/** A failure may be one too many. */
+function mayGiveUp(op: SettleOp): boolean {
+  return op === 'discard' || op === 'modify';
+}
+
+function settle({ subscription, first, last, op, deliverAtMs }: Settlement): void {
+  subscription.settle(first, last, op, deliverAtMs);
+  if (mayGiveUp(op)) subscription.source.markGivenUp();
 }
 
 function checkDistinct(settlements: Settlement[]): void {

@@ -126,3 +126,42 @@ t.test('WebSocket: one frame', async (t) => {
   t.equal(ready('out'), 1);
   await peer.close();
 });
+
+t.test('given back with a time, over HTTP and WebSocket', async (t) => {
+  const deferred = async () =>
+    ((await ask('GET', '/queues/in/deferred')).json['items'] as { due_ms: number; failures: number }[]).map(
+      ({ due_ms, failures }) => [due_ms, failures],
+    );
+  const id = await lease(2);
+  const farMs = Date.now() + 600_000;
+  const back = { lease: id, op: 'requeue', failed: true };
+  t.match((await transact({ settlements: [{ ...back, op: 'ack', deliver_at_ms: farMs }] })).json, {
+    error: 'invalid-argument',
+  });
+  t.match((await transact({ settlements: [{ ...back, delay_ms: -1 }] })).json, { error: 'invalid-argument' });
+  const settlements = [
+    { ...back, deliveries: '1', deliver_at_ms: farMs },
+    { ...back, deliveries: '2', failed: false, deliver_at_ms: farMs + 1 },
+  ];
+  t.match((await transact({ settlements, publishes: [{ queue: 'out', payload: 'x' }] })).json, { settled: 2 });
+  t.same(await deferred(), [
+    [farMs, 1],
+    [farMs + 1, 0],
+  ]);
+  await ask('POST', '/queues/in/deferred/release');
+  const peer = await WsPeer.open(gateway.port);
+  await peer.ask({ op: 'subscribe', id: 's', queue: 'in' });
+  for (let n = 0; n < 2; n++) await peer.next({ op: 'message' });
+  const settle = { sub: 's', op: 'requeue', deliver_at_ms: farMs };
+  const all = [
+    { ...settle, delivery: 1, failed: true },
+    { sub: 's', op: 'ack', delivery: 2 },
+  ];
+  t.match(await peer.ask({ op: 'transaction', id: 1, settlements: [{ ...settle, delivery: 1, op: 'ack' }] }), {
+    op: 'error',
+    code: 'invalid-argument',
+  });
+  t.match(await peer.ask({ op: 'transaction', id: 2, settlements: all }), { op: 'ok', settled: 2 });
+  t.same(await deferred(), [[farMs, 2]]);
+  await peer.close();
+});

@@ -1,7 +1,7 @@
 /** Leasing messages from a queue, and settling them. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CoreError, keyText, type Message, type SettleOp } from '../../../core/index.ts';
-import { deliverAt, type Wait } from '../../deliver-at.ts';
+import { deliverAt, WAIT, type Wait } from '../../deliver-at.ts';
 import { deliveryJson, messageJsonTail, topicOf } from '../../json-message.ts';
 import type { HttpContext } from '../context.ts';
 import type { Lease, LeaseRequest, Range } from '../leases.ts';
@@ -72,8 +72,7 @@ function settleRoutes(app: FastifyInstance, context: HttpContext): void {
     querystring: query({
       deliveries: { type: 'string', maxLength: 8192 },
       failed: { type: 'boolean' },
-      delay_ms: { type: 'integer', minimum: 0 },
-      deliver_at_ms: { type: 'integer', minimum: 0 },
+      ...WAIT,
     }),
     response: { 200: object({ settled: { type: 'integer' }, remaining: { type: 'integer' } }) },
   };

@@ -1,6 +1,7 @@
 /** Transactions: publishes and settlements of leases in one request, all or none; and what is open, for administrators. */
 import type { FastifyInstance } from 'fastify';
 import type { SettleOp } from '../../../core/index.ts';
+import { deliverAt, WAIT, type Wait } from '../../deliver-at.ts';
 import {
   holdOffsets,
   holdPublishes,
@@ -16,7 +17,7 @@ import type { Lease } from '../leases.ts';
 import { COUNT, object, query } from '../schemas.ts';
 import { parseRanges, settleOp } from './leases.ts';
 
-interface SettleItem {
+interface SettleItem extends Wait {
   lease: string;
   op: 'ack' | 'requeue' | 'discard';
   deliveries?: string;
@@ -47,6 +48,7 @@ const SETTLE_ITEM = object(
     op: { enum: Object.keys(SETTLE_OPS) },
     deliveries: { type: 'string', maxLength: 8192 },
     failed: { type: 'boolean' },
+    ...WAIT,
   },
   ['lease', 'op'],
 );
@@ -90,10 +92,11 @@ export function transactionRoutes(app: FastifyInstance, context: HttpContext): v
         await client.transact((transaction, addresses) => {
           holdPublishes(context.broker, transaction, addresses, publishes, context.options.clock.now());
           holdOffsets(transaction, checkedOffsets(context, client, offsets));
-          for (const { lease: id, op, deliveries, failed } of settlements) {
+          for (const { lease: id, op, deliveries, failed, ...wait } of settlements) {
             const lease = leases.find(id, client);
             const ranges = deliveries === undefined ? undefined : parseRanges(deliveries);
-            settled += leases.hold(transaction, lease, ranges, settleOp(SETTLE_OPS[op], failed));
+            const deliverAtMs = deliverAt(context.options.clock, wait);
+            settled += leases.hold(transaction, lease, ranges, settleOp(SETTLE_OPS[op], failed), deliverAtMs);
             touched.push(lease);
           }
         });

@@ -363,7 +363,7 @@ t.test('given back with a time: waits from the commit on, also over a crash righ
   const again = collect(after.client, 'in');
   await after.f.settle();
   t.same(again.bodies, ['4']);
-  t.match(after.f.broker.admin.deferred('/', 'in'), [
+  t.match(after.f.broker.admin.deferred('/', 'in', 10), [
     { dueMs: soonMs, failures: 0, redeliveries: 1 },
     { dueMs: lateMs, failures: 1, redeliveries: 1 },
     { dueMs: lateMs, failures: 0, redeliveries: 1 },

@@ -2,10 +2,10 @@
 import { TRANSIENT_BODY } from './bodies.ts';
 import { writeU32 } from './bytes.ts';
 import { FLAG_DURABLE, Message } from './message.ts';
-import { entryLogs, type Plan } from './plan.ts';
+import { entryLogs, type Plan, targetSetOfOne } from './plan.ts';
 import type { EntryLog } from './queue/entry-log.ts';
 import type { Queue } from './queue/queue.ts';
-import { MOVE_HEAD_BYTES, RECORD } from './records.ts';
+import { MOVE_HEAD_BYTES, PUBLISH_TARGET_SET, RECORD } from './records.ts';
 import { groupHash } from './selection/group-hash.ts';
 import { readStored, receivedAt } from './stored-message.ts';
 import type { Partition } from './topic/partition.ts';
@@ -51,8 +51,9 @@ function log(
   for (const target of targets) target.beforeLogged();
   // What is staged for topics has its offsets, and goes before.
   if (partitions.length > 0) engine.flushStaged();
-  const count = targets.length + partitions.length;
-  const header = (leaves ? MOVE_HEAD_BYTES : 0) + 4 + count * 4;
+  const all = [...targets, ...partitions];
+  const set = targetSetOfOne(engine, all);
+  const header = (leaves ? MOVE_HEAD_BYTES : 0) + 4 + (set === 0 ? all.length * 4 : 4);
   const start = journal.append(leaves ? RECORD.move : RECORD.publish, header + stored.length);
   const { bytes, segment } = journal;
   const offset = journal.offset + header;
@@ -63,15 +64,13 @@ function log(
     bytes.writeDoubleLE(position - lane.offset, at + 4);
     at += MOVE_HEAD_BYTES;
   }
-  writeU32(bytes, at, count);
+  writeU32(bytes, at, set === 0 ? all.length : PUBLISH_TARGET_SET << 16);
   at += 4;
-  for (const { id } of [...targets, ...partitions]) {
-    writeU32(bytes, at, id);
-    at += 4;
-  }
-  stored.copy(bytes, at);
+  if (set === 0) for (const [n, { id }] of all.entries()) writeU32(bytes, at + n * 4, id);
+  else writeU32(bytes, at, set);
+  stored.copy(bytes, start + header);
   const batch = engine.wrote();
-  const row = bodies.logged.add(segment, offset, stored.length, count, group);
+  const row = bodies.logged.add(segment, offset, stored.length, all.length, group);
   source.takeOut(position, true);
   for (const target of targets) target.pushLogged(row, stored.length, batch, 0);
   for (const partition of partitions) partition.loggedBare(row, stored.length, receivedAt(stored, 0), batch);

@@ -109,7 +109,7 @@ export class Plan {
   /** The TARGETSET that names the logged queues, written now if the log since the last checkpoint has none; 0 when they are
    *  few enough to be written into each record. */
   targetSet(engine: Engine, targets: readonly EntryLog[]): number {
-    if (this.choosy) return targets.length > INLINE_ALWAYS_MAX ? writeTargetSet(engine, targets) : 0;
+    if (this.choosy) return targetSetOfOne(engine, targets);
     if (!this.#namesTargets) return 0;
     if (this.#setGeneration === engine.targetSetGeneration) return this.#set;
     const set = writeTargetSet(engine, targets);
@@ -119,13 +119,18 @@ export class Plan {
   }
 }
 
-function writeTargetSet(engine: Engine, targets: readonly EntryLog[]): number {
+/** The TARGETSET, written now, that names the targets of one message; 0 when they are few enough to be written into its record. */
+export function targetSetOfOne(engine: Engine, targets: readonly { readonly id: number }[]): number {
+  return targets.length > INLINE_ALWAYS_MAX ? writeTargetSet(engine, targets) : 0;
+}
+
+function writeTargetSet(engine: Engine, targets: readonly { readonly id: number }[]): number {
   const set = engine.nextTargetSet();
   const { journal } = engine;
   const at = journal.append(RECORD.targetSet, 4 + targets.length * 4);
   journal.bytes.writeUInt32LE(set, at);
   for (let n = 0; n < targets.length; n++) {
-    journal.bytes.writeUInt32LE((targets[n] as EntryLog).id, at + 4 + n * 4);
+    journal.bytes.writeUInt32LE((targets[n] as { id: number }).id, at + 4 + n * 4);
   }
   engine.wrote();
   return set;

@@ -425,6 +425,7 @@ export class Subscription implements SubscriptionDoor, DeliveryBatch, Settler<Se
     this.#pulling = false;
     this.#source.takers.wantsNoMore(this);
     this.#source.forgetUnwanted();
+    this.#source.used();
   }
 }
 

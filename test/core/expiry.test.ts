@@ -223,3 +223,25 @@ t.test('an unused queue goes: consumers and declaring again count as use', async
   await clock.advance(500);
   t.equal(again.broker.admin.queue('/', 'q'), undefined);
 });
+
+t.test('single requests count as use, also those that wait', async (t) => {
+  const fixture = await start();
+  const { broker, clock } = fixture;
+  await declare(fixture, 'q', { 'x-expires': 1000 });
+  const { subscription } = collect(connect(fixture), 'q', { pull: true, credit: 0 });
+  for (let n = 0; n < 3; n++) {
+    await clock.advance(600);
+    subscription.credit(1);
+    subscription.drain(() => {});
+    await fixture.settle();
+  }
+  t.ok(broker.admin.queue('/', 'q'), 'asked in time');
+  subscription.credit(1);
+  await clock.advance(5000);
+  t.ok(broker.admin.queue('/', 'q'), 'somebody waits for a message');
+  subscription.setCredit(0);
+  await clock.advance(600);
+  t.ok(broker.admin.queue('/', 'q'), 'and has only just given up');
+  await clock.advance(600);
+  t.equal(broker.admin.queue('/', 'q'), undefined);
+});

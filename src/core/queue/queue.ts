@@ -412,7 +412,7 @@ export class Queue implements Rostered<Queue> {
 
   // ---- Subscriptions ----------------------------------------------------------------------------------------------
 
-  /** Somebody has declared it. */
+  /** Somebody has declared it, or asked it for a message. */
   used(): void {
     this.#unused?.used();
   }

@@ -1,4 +1,4 @@
-/** A queue that goes when nobody has used it for a while: no consumer, and nobody declared it again. */
+/** A queue that goes when nobody has used it for a while: no consumer, no single request, and nobody declared it again. */
 import type { Timed } from '../deadlines.ts';
 import type { Queue } from './queue.ts';
 
@@ -40,9 +40,9 @@ export class UnusedTimer implements Timed {
   /** Its time has come, or had come before the queue was used again. */
   look(): void {
     if (this.#queue === undefined) return;
-    const { engine, vhost, consumers, rules } = this.#queue;
-    // With consumers it is used; the end of the last one is when waiting begins again.
-    if (engine.closed || engine.failure !== undefined || consumers.count > 0) return;
+    const { engine, vhost, takers, rules } = this.#queue;
+    // Who consumes or waits for a message uses it; the end of the last one is when waiting begins again.
+    if (engine.closed || engine.failure !== undefined || takers.waiting) return;
     if (this.#usedAtMs + rules.expiresMs > engine.clock.monotonic()) this.#wait(this.#queue);
     else vhost.deleteQueue(this.#queue);
   }

@@ -137,16 +137,18 @@ for (const [title, act, text] of REFUSED) {
   });
 }
 
-t.test('the application id stands for the group where no header says it, and is kept where one does', async (t) => {
+t.test('headers say which group a message is in; the application id does not, and is kept', async (t) => {
   const back = (properties: BasicProperties): BasicProperties => fromHub(toHub(properties, true));
-  t.equal(toHub({ appId: 'app' }, true).groupId, 'app');
+  t.equal(toHub({ appId: 'app' }, true).groupId, undefined);
   t.match(toHub({ appId: 'app', headers: { 'x-group-id': 'g', 'x-group-seq': -1 } }, true), {
     groupId: 'g',
     groupSequence: -1,
   });
   t.match(back({ appId: 'app' }), { appId: 'app' });
   t.match(back({ appId: 'app', headers: { JMSXGroupID: 'g' } }), { appId: 'app', headers: { JMSXGroupID: 'g' } });
-  t.equal(back({ headers: { 'x-group-id': 'g' } }).appId, undefined);
+  t.same(back({ headers: { 'x-group-id': 'g' } }), { deliveryMode: 2, headers: { 'x-group-id': 'g' } });
+  const foreign = { durable: true, annotations: new Map(), application: [], groupId: 'g', groupSequence: -1 };
+  t.same(fromHub(foreign), { deliveryMode: 2, headers: { 'x-group-id': 'g', 'x-group-seq': -1 } });
 });
 
 t.test('facts of a delivery are added to its headers', async (t) => {

@@ -40,6 +40,7 @@ t.test('properties survive the way through the hub form', (t) => {
     [
       ['x-own', true],
       ['x-basic-type', 'kind'],
+      ['x-basic-app-id', 'app'],
     ],
   );
   t.strictSame(hub.application, [

@@ -14,6 +14,7 @@ import {
   type Pattern,
 } from '../../../core/index.ts';
 import { Writer } from './fields.ts';
+import type { FieldTable } from './methods.ts';
 import { type BasicProperties, decodeProperties, encodeProperties } from './properties.ts';
 
 /** What separates the levels of a routing key here. */
@@ -28,6 +29,9 @@ const TOPIC_HEADER = 'x-topic';
 const TYPE = 'x-basic-type';
 const APP_ID = 'x-basic-app-id';
 const HIDDEN: ReadonlySet<string> = new Set([TYPE, APP_ID]);
+/** Headers that say which group a message is in, and its place there. */
+const GROUP_ID = 'x-group-id';
+const GROUP_SEQUENCE = 'x-group-seq';
 
 /** Head bytes: property flags and property list, as they stand in a content header. */
 export const AMQP091_FORMAT: Format = {
@@ -63,22 +67,18 @@ export function toHub(properties: BasicProperties, durable: boolean): HubPropert
   if (properties.contentType !== undefined) hub.contentType = properties.contentType;
   if (properties.contentEncoding !== undefined) hub.contentEncoding = properties.contentEncoding;
   if (properties.timestamp !== undefined) hub.creationTimeMs = properties.timestamp * 1000;
-  groupToHub(properties, hub);
+  groupToHub(properties.headers ?? {}, hub);
   if (properties.type !== undefined) hub.annotations.set(TYPE, properties.type);
+  if (properties.appId !== undefined) hub.annotations.set(APP_ID, properties.appId);
   return hub;
 }
 
-/** The application id stands for the group, unless headers say which group it is. */
-function groupToHub({ headers = {}, appId }: BasicProperties, hub: HubProperties): void {
-  const id = headers['x-group-id'] ?? headers['JMSXGroupID'];
-  const sequence = headers['x-group-seq'] ?? headers['JMSXGroupSeq'];
+/** Headers say which group a message is in; the application id does not (docs/message-groups.md, "Reach"). */
+function groupToHub(headers: FieldTable, hub: HubProperties): void {
+  const id = headers[GROUP_ID] ?? headers['JMSXGroupID'];
+  const sequence = headers[GROUP_SEQUENCE] ?? headers['JMSXGroupSeq'];
   if (typeof sequence === 'number') hub.groupSequence = sequence;
-  if (typeof id === 'string') {
-    hub.groupId = id;
-    if (appId !== undefined) hub.annotations.set(APP_ID, appId);
-  } else if (appId !== undefined) {
-    hub.groupId = appId;
-  }
+  if (typeof id === 'string') hub.groupId = id;
 }
 
 /** Hub form -> properties. What has no property of its own, or does not fit it, becomes a header. */
@@ -95,11 +95,12 @@ export function fromHub(hub: HubProperties): BasicProperties {
   short('contentEncoding', hub.contentEncoding);
   short('replyTo', hub.replyTo);
   short('userId', hub.userId);
-  const isInHeaders = 'x-group-id' in headers || 'JMSXGroupID' in headers;
-  short('appId', hub.annotations.get(APP_ID) ?? (isInHeaders ? undefined : hub.groupId));
+  short('appId', hub.annotations.get(APP_ID));
   short('type', hub.annotations.get(TYPE));
   if (hub.replyTo !== undefined && properties.replyTo === undefined) headers['x-reply-to'] = hub.replyTo;
   if (hub.subject !== undefined) headers['x-subject'] = hub.subject;
+  if (hub.groupId !== undefined && !('JMSXGroupID' in headers)) headers[GROUP_ID] = hub.groupId;
+  if (hub.groupSequence !== undefined && !('JMSXGroupSeq' in headers)) headers[GROUP_SEQUENCE] = hub.groupSequence;
 
   const id = (name: 'messageId' | 'correlationId', header: string, value: string | number | bigint | Buffer) => {
     if (Buffer.isBuffer(value)) headers[header] = value;

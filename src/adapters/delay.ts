@@ -39,6 +39,7 @@ export function delayedJson({ handle, dueMs, priority, bytes, durable }: Delayed
 function whole(name: string, value: unknown, max: number): number {
   const number = typeof value === 'bigint' ? Number(value) : value;
   if (typeof number === 'number' && Number.isSafeInteger(number) && number >= 0 && number <= max) return number;
-  const shown = typeof value === 'number' || typeof value === 'bigint' ? value : `a ${typeof value}`;
+  const kind = typeof value;
+  const shown = kind === 'number' || kind === 'bigint' ? value : kind === 'object' ? 'an object' : `a ${kind}`;
   throw new CoreError('invalid-argument', `${name} must be a whole number from 0 to ${max}, not ${shown}`);
 }

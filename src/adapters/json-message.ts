@@ -117,10 +117,20 @@ export const JSON_FORMAT: Format = { id: 5, name: 'json', toHub };
 
 const DELAY_NAMES: DelayNames = { delayMs: 'delay_ms', deliverAtMs: 'deliver_at_ms', level: 'delay_level' };
 
-/** Fill `view` with a message whose body is `body`; `view` may be reused for every publish. Throws `invalid-argument`. */
-export function fillMessage(broker: Broker, view: Message, said: JsonPublish, body: Buffer, nowMs: number): void {
+/**
+ * Fill `view` with a message whose body is `body`; `view` may be reused for every publish. Throws `invalid-argument`.
+ * @param names what the publisher calls the times of delivery
+ */
+export function fillMessage(
+  broker: Broker,
+  view: Message,
+  said: JsonPublish,
+  body: Buffer,
+  nowMs: number,
+  names = DELAY_NAMES,
+): void {
   const delay = { delayMs: said.delay_ms, deliverAtMs: said.deliver_at_ms, level: said.delay_level };
-  view.deliverAtMs = deliverAt(broker, delay, DELAY_NAMES, nowMs);
+  view.deliverAtMs = deliverAt(broker, delay, names, nowMs);
   const head = encodeHead(said.properties, said.headers);
   const ttlMs = said.properties?.['ttl_ms'];
   view.format = JSON_FORMAT.id;

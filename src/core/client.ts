@@ -116,6 +116,9 @@ export class Client implements ClientDoor {
     handlers: SubscriptionHandlers,
   ): SubscriptionDoor {
     const topic = this.home.topicOf(name);
+    if (options.filter !== undefined || options.tags !== undefined) {
+      throw new CoreError('invalid-argument', `a share group of topic '${name}' hands out everything: no filters`);
+    }
     const group = this.home.topology.topics.shares.open(topic, share.group, share.start ?? 'next');
     const subscription = new ShareSubscription(group, this, options, handlers);
     this.#others = bagAdd<Other>(this.#others, subscription);

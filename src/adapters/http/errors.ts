@@ -59,6 +59,15 @@ const CODE_OF_STATUS: ReadonlyMap<number, ErrorCode> = new Map([
   [503, 'stopping'],
 ]);
 
+/** The answer to bytes that never became a request, by the code of the parser's error. */
+export function headError({ code }: { readonly code?: unknown }): HttpError {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    const { message } = new CoreError('limit-exceeded', 'a request has at most 16 KiB of headers');
+    return { status: 431, body: { error: 'limit-exceeded', message } };
+  }
+  return httpError(new CoreError(code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'handshake-timeout' : 'malformed-frame'));
+}
+
 /** The answer to any thrown value. What is no mistake of the caller is an `internal-error` that tells nothing about us. */
 export function httpError(error: unknown): HttpError {
   if (error instanceof CoreError) {

@@ -1,15 +1,15 @@
 /** The HTTP adapter: publish, lease and settle, inspect and declare, health (docs/protocols/http.md). */
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type Server, STATUS_CODES } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import { Ajv } from 'ajv';
-import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { type ConnectionError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import type { Broker, Clock, Limits } from '../../core/index.ts';
 import type { Authenticator } from '../auth.ts';
 import { JSON_FORMAT } from '../json-message.ts';
 import type { Log } from '../log.ts';
 import { OriginPolicy } from '../web.ts';
 import { HttpContext } from './context.ts';
-import { httpError } from './errors.ts';
+import { headError, httpError } from './errors.ts';
 import { pageRoute } from './page.ts';
 import { bindingRoutes } from './routes/bindings.ts';
 import { connectionRoutes } from './routes/connections.ts';
@@ -114,6 +114,7 @@ function makeServer(limits: Limits): FastifyInstance {
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
     http: { headersTimeout: Math.min(limits.handshakeMs, limits.httpRequestMs) },
+    clientErrorHandler: refuseHead,
   });
   app.server.maxConnections = limits.connectionsMax;
   // Queries and paths are text and become what the schema says; a body is JSON and must be that already.
@@ -188,6 +189,20 @@ function answerError(log: Log, thrown: unknown, request: FastifyRequest, reply: 
   // The body was refused unread: do not wait for the rest of it.
   if (status === 413) reply.header('connection', 'close');
   return reply.code(status).type('application/json; charset=utf-8').send(body);
+}
+
+/** Answer what cannot be read as a request, or did not come in time, and end the connection. */
+function refuseHead(error: ConnectionError, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return;
+  const { status, body } = headError(error);
+  const text = JSON.stringify(body);
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(text)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`, () => socket.destroy());
 }
 
 async function closeServer(app: FastifyInstance, clock: Clock): Promise<void> {

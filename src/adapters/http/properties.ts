@@ -1,6 +1,7 @@
 /** Message properties as HTTP headers, for raw bodies in both directions (docs/protocols/http.md "Headers"). */
 import type { IncomingHttpHeaders } from 'node:http';
 import { CoreError, type HubProperties } from '../../core/index.ts';
+import type { DelayNames } from '../delay.ts';
 import { headersJson, type JsonPublish, propertiesOf } from '../json-message.ts';
 import type { Json } from '../json-value.ts';
 
@@ -22,6 +23,8 @@ const DELAYS = [
   ['x-deliver-at', 'deliver_at_ms'],
   ['x-delay-level', 'delay_level'],
 ] as const;
+/** The same headers, for error texts. */
+export const DELAY_HEADERS: DelayNames = { delayMs: 'x-delay', deliverAtMs: 'x-deliver-at', level: 'x-delay-level' };
 /** Headers with this prefix are headers of the message. HTTP does not keep their case: names come in lower case. */
 const PREFIX = 'x-property-';
 /** The id by which a queue knows repeats of a message (docs/queue-rules.md "Repeats"): a header of the message as it is. */
@@ -31,6 +34,10 @@ const FORM = 'application/x-www-form-urlencoded';
 /** Bytes of a header value that is sent: longer ones are left out (Node's clients take 16 KiB of headers in all). */
 const VALUE_BYTES_MAX = 1024;
 const HEADERS_MAX = 64;
+/** 32 bits without a sign. */
+const SEQUENCE_MAX = 2 ** 32 - 1;
+/** Characters of a wrong value that an error repeats. */
+const SHOWN_MAX = 32;
 
 /** The properties a request's headers ask for. Throws `invalid-argument`. */
 export function readHeaders(headers: IncomingHttpHeaders): JsonPublish {
@@ -51,7 +58,7 @@ export function readHeaders(headers: IncomingHttpHeaders): JsonPublish {
   }
   const sequence = headers[GROUP_SEQUENCE];
   if (sequence !== undefined)
-    properties['group_sequence'] = sequence === '-1' ? -1 : (numberIn(headers, GROUP_SEQUENCE, 2 ** 32) ?? 0);
+    properties['group_sequence'] = sequence === '-1' ? -1 : (numberIn(headers, GROUP_SEQUENCE, SEQUENCE_MAX, -1) ?? 0);
   const own: [string, Json][] = [];
   const id = headers[DEDUPLICATION_ID];
   if (typeof id === 'string') own.push([DEDUPLICATION_ID, fromHeader(id)]);
@@ -94,10 +101,14 @@ function fromHeader(value: string): string {
   return text.includes('\ufffd') ? value : text;
 }
 
-function numberIn(headers: IncomingHttpHeaders, name: string, max: number): number | undefined {
+/** @param from what the text of the error begins with */
+function numberIn(headers: IncomingHttpHeaders, name: string, max: number, from = 0): number | undefined {
   const value = headers[name];
   if (value === undefined) return undefined;
   const number = typeof value === 'string' && /^\d{1,16}$/.test(value) ? Number(value) : Number.NaN;
-  if (!(number <= max)) throw new CoreError('invalid-argument', `${name} must be a whole number from 0 to ${max}`);
+  if (!(number <= max)) {
+    const shown = String(value).slice(0, SHOWN_MAX);
+    throw new CoreError('invalid-argument', `${name} must be a whole number from ${from} to ${max}, not ${shown}`);
+  }
   return number;
 }

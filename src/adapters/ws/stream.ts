@@ -1,5 +1,6 @@
 /** Reading a partition of a topic over a WebSocket. Every message tells its offset: a peer that comes back goes on behind its last. */
-import type { Reader, ReadFrom, RecordBatch } from '../../core/index.ts';
+import type { Reader, RecordBatch } from '../../core/index.ts';
+import { offsetOf } from '../read-place.ts';
 import type { FrameId, SubscribeFrame } from './frames.ts';
 import type { JsonSubscription, SubscriptionHost } from './subscriptions.ts';
 
@@ -22,8 +23,8 @@ export class StreamReading implements JsonSubscription {
   /** Find the place and read from there; resolves to its offset. Rejects as `Client.offsetOf` and `Client.reader` do. */
   async start(stream: string, frame: SubscribeFrame): Promise<number> {
     const { client } = this.#host;
-    const { partition = 0, offset } = frame;
-    const first = offset ?? (await client.offsetOf(stream, partition, placeOf(frame)));
+    const { partition = 0 } = frame;
+    const first = await offsetOf(frame, 'next', (from) => client.offsetOf(stream, partition, from));
     if (this.#closed) return first;
     this.#reader = client.reader(stream, partition, first, {
       onRecords: (batch) => this.#show(batch),
@@ -54,10 +55,4 @@ export class StreamReading implements JsonSubscription {
     this.#closed = true;
     this.#reader?.close();
   }
-}
-
-function placeOf({ from, time_ms: timeMs, last_n: lastN }: SubscribeFrame): ReadFrom {
-  if (timeMs !== undefined) return { timeMs };
-  if (lastN !== undefined) return { lastN };
-  return from ?? 'next';
 }

@@ -64,6 +64,9 @@ export interface QueueRules {
   readonly retry: RetryRule | undefined;
 }
 
+/** Characters of a wrong value that an error repeats. */
+const SHOWN_MAX = 50;
+
 /** Told what is wrong with an argument. */
 export type OnProblem = (text: string) => void;
 
@@ -168,8 +171,8 @@ const ARGUMENTS: ReadonlyMap<string, Rule> = new Map([
   ['x-last-value-key', text('lastValueKey', 255, 1)],
 ]);
 
-/** Arguments that would change what becomes of messages, and do not yet: refused, not ignored. */
-const NOT_YET: ReadonlySet<string> = new Set(['x-max-age', 'x-stream-max-segment-size-bytes']);
+/** Arguments that would change what becomes of messages, and mean something for topics only: refused, not ignored. */
+const FOR_TOPICS: ReadonlySet<string> = new Set(['x-max-age', 'x-stream-max-segment-size-bytes']);
 
 const NO_LIMITS = {
   messageTtlMs: Number.POSITIVE_INFINITY,
@@ -215,14 +218,27 @@ export function isLimit(argument: string): boolean {
   return ARGUMENTS.get(argument)?.isLimit ?? false;
 }
 
-/** The arguments that are rules and work. */
+/** The arguments that are rules. */
 export function ruleArguments(): string[] {
-  return [...ARGUMENTS.keys()].filter((name) => !NOT_YET.has(name));
+  return [...ARGUMENTS.keys()];
 }
 
 /** What the value of a rule must be, if it is not that. */
 export function problemOf(argument: string, value: HubValue): string | undefined {
-  return ARGUMENTS.get(argument)?.read({ ...NO_DRAFT }, value);
+  return read({ ...NO_DRAFT }, argument, value);
+}
+
+/** Take the value of an argument; answers what is wrong with it. */
+function read(draft: Draft, argument: string, value: HubValue): string | undefined {
+  const wanted = ARGUMENTS.get(argument)?.read(draft, value);
+  return wanted === undefined ? undefined : `${wanted}, not ${shown(value)}`;
+}
+
+/** A value in an error text: long ones are cut, and those that are no numbers, texts or truth values not shown. */
+function shown(value: HubValue): string {
+  if (typeof value === 'bigint') return String(value);
+  const isPlain = typeof value === 'number' || typeof value === 'boolean' || typeof value === 'string';
+  return isPlain ? JSON.stringify(value).slice(0, SHOWN_MAX) : 'another type';
 }
 
 /** The rules that arguments ask for. Names that are no rules are left alone; a rule with a problem is left out. */
@@ -231,7 +247,7 @@ export function readRules(args: Arguments, onProblem: OnProblem): QueueRules {
   if (names.length === 0) return NO_RULES;
   const draft: Draft = { ...NO_DRAFT };
   for (const name of names) {
-    const problem = ARGUMENTS.get(name)?.read(draft, args[name] as HubValue);
+    const problem = read(draft, name, args[name] as HubValue);
     if (problem !== undefined) onProblem(`${name} ${problem}`);
   }
   const { exchange, key, strategy, retryType, retryMinMs, retryMaxMs, ...others } = draft;
@@ -261,6 +277,6 @@ export function checkRules(name: string, args: Arguments): void {
   const refuse = (text: string): never => {
     throw new CoreError('invalid-argument', `queue '${name}': ${text}`);
   };
-  for (const argument of Object.keys(args)) if (NOT_YET.has(argument)) refuse(`${argument} is not supported yet`);
+  for (const argument of Object.keys(args)) if (FOR_TOPICS.has(argument)) refuse(`${argument} is for topics`);
   readRules(args, refuse);
 }

@@ -127,6 +127,14 @@ t.test('what a stream cannot do closes the channel, or the connection', async (t
   const cases: [string, (channel: Channel) => Promise<unknown>, RegExp][] = [
     ['no prefetch', (channel) => channel.consume('plain', () => {}), /prefetch count is not set/],
     ['no acks', (channel) => channel.consume('plain', () => {}, { noAck: true }), /without acknowledgements/],
+    [
+      'a filter',
+      async (channel) => {
+        await channel.prefetch(1);
+        await channel.consume('plain', () => {}, { arguments: { 'x-filter': 'urgent' } });
+      },
+      /'x-filter': stream 'plain' has no filters/,
+    ],
     ['get', (channel) => channel.get('plain'), /basic.get from stream/],
     ['purge', (channel) => channel.purgeQueue('plain'), /purging stream/],
     [

@@ -162,8 +162,11 @@ async function exchange(text: string): Promise<string> {
 
 t.test('bytes that are no HTTP, and routes that are none', async (t) => {
   t.match(await exchange('\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00\r\n\r\n'), /^HTTP\/1\.1 400/);
-  t.match(await exchange('AMQP\x00\x00\x09\x01\r\n\r\n'), /^HTTP\/1\.1 400/);
-  t.match(await exchange(`GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`), /^HTTP\/1\.1 431/);
+  t.match(await exchange('AMQP\x00\x00\x09\x01\r\n\r\n'), /^HTTP\/1\.1 400.*"error":"malformed-frame"/s);
+  t.match(
+    await exchange(`GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`),
+    /^HTTP\/1\.1 431.*"error":"limit-exceeded"/s,
+  );
   t.match((await ask('GET', '/v1/nothing')).json, { error: 'not-found' });
   t.match((await ask('PATCH', '/v1/queues/x')).json, { error: 'not-found' });
   t.equal((await ask('GET', '/v1/queues/%ff')).status, 400);

@@ -62,6 +62,18 @@ t.test('a read at the end waits for what comes', async (t) => {
   t.match((await reading).json, { next: 1, messages: [{ payload: 'late' }] });
 });
 
+t.test('a reader begins at one place; share groups take no filter', async (t) => {
+  await ask('PUT', '/streams/place');
+  const where = '/streams/place/partitions/0/messages';
+  t.match((await ask('GET', `${where}?from=first&offset=0`)).json, {
+    error: 'invalid-argument',
+    message: /only one of from, offset/,
+  });
+  t.equal((await ask('GET', `${where}?time_ms=0&last_n=1`)).status, 400);
+  t.match((await ask('POST', '/queues/place/lease?group=g&filter=urgent')).json, { error: 'invalid-argument' });
+  t.same((await ask('GET', '/streams/place/groups')).json['items'], []);
+});
+
 t.test('numbered messages are taken once; an old instance is refused', async (t) => {
   await ask('PUT', '/streams/once');
   const { json: origin } = await ask('POST', '/producers', { body: { name: 'meter' } });

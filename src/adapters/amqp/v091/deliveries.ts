@@ -16,7 +16,7 @@ import { AmqpError } from './errors.ts';
 import { CheckSubscription, groupOfChecks } from './halves.ts';
 import type { ChannelHost, Collector } from './host.ts';
 import type { Arguments, FieldTable } from './methods.ts';
-import { shareOf, streamPlace } from './stream-queue.ts';
+import { refuseFilters, shareOf, streamPlace } from './stream-queue.ts';
 import { DeliveryTags, type TakenTag } from './tags.ts';
 
 /** Idle getters kept for the next basic.get of their queue. */
@@ -83,6 +83,7 @@ export class Deliveries implements GetReceiver, Collector {
     const credit = limited ? this.#prefetch : Number.POSITIVE_INFINITY;
     const options = { ...wishesOf(args), credit, exclusive: args.exclusive, settled: args.noAck, tag };
     const topic = this.#host.broker.admin.topics.get(this.#host.client.vhost, queue);
+    if (topic !== undefined) refuseFilters(queue, args.arguments);
     const share = topic === undefined ? undefined : shareOf(args.arguments);
     const place =
       topic === undefined || share !== undefined

@@ -2,7 +2,15 @@
  * Topics as queues of type `stream`, as RabbitMQ has them: declared with `x-queue-type`, consumed from `x-stream-offset` on, each
  * delivery with its offset in the header of that name.
  */
-import type { PartitionInfo, ReadFrom, ShareOptions, TopicInfo, TopicSettings } from '../../../core/index.ts';
+import {
+  FILTER_ARGUMENT,
+  FILTER_TAGS_ARGUMENT,
+  type PartitionInfo,
+  type ReadFrom,
+  type ShareOptions,
+  type TopicInfo,
+  type TopicSettings,
+} from '../../../core/index.ts';
 import type { StreamPlace } from '../../stream-subscription.ts';
 import { AmqpError } from './errors.ts';
 import type { Arguments, FieldTable } from './methods.ts';
@@ -95,6 +103,15 @@ export function streamPlace(
     throw new AmqpError('precondition-failed', `stream '${name}' has no partition ${number}: ${partitions} in all`);
   }
   return { topic: name, partition: number, from: readFrom(offset, nowMs) };
+}
+
+/** Arguments by which consumers of queues choose messages. */
+const FILTERS: readonly string[] = [FILTER_ARGUMENT, FILTER_TAGS_ARGUMENT, 'x-stream-filter'];
+
+/** Consumers of a topic get everything: who asks for less is refused. */
+export function refuseFilters(name: string, args: FieldTable): void {
+  const given = FILTERS.find((one) => args[one] !== undefined);
+  if (given !== undefined) throw new AmqpError('precondition-failed', `'${given}': stream '${name}' has no filters`);
 }
 
 /** The share group a consumer of a topic joins with `x-share-group`; undefined when it does not. */

@@ -1,13 +1,14 @@
 /** Publishing: to a topic, to an exchange, to a queue, and many at once. A 2xx comes after the message is durable. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CoreError, Message } from '../../../core/index.ts';
+import type { DelayNames } from '../../delay.ts';
 import { bodyOf, fillMessage, type JsonPublish } from '../../json-message.ts';
 import { ITEMS_MAX, isMandatory, JSON_ITEM, type JsonItem } from '../../json-transaction.ts';
 import { exchangeTarget, queueTarget, type Target, targetOf, topicTarget } from '../../targets.ts';
 import type { HttpClient, Published } from '../clients.ts';
 import type { HttpContext } from '../context.ts';
 import { httpError } from '../errors.ts';
-import { readHeaders } from '../properties.ts';
+import { DELAY_HEADERS, readHeaders } from '../properties.ts';
 import { NAME, object, query } from '../schemas.ts';
 
 interface PublishQuery {
@@ -123,7 +124,9 @@ async function publishRaw(
   if (retain !== undefined) said.retain = retain;
   // The parser hands any body over as bytes; a request without one has none.
   const body = Buffer.isBuffer(request.body) ? request.body : EMPTY;
-  const published = await context.withClient(request, (client) => publish(context, client, target, said, body));
+  const published = await context.withClient(request, (client) =>
+    publish(context, client, target, said, body, DELAY_HEADERS),
+  );
   if (mandatory === true && !published.routed) throw new CoreError('unroutable', target.key);
   reply.header('cache-control', 'no-store');
   return published;
@@ -135,8 +138,9 @@ function publish(
   target: Target,
   said: JsonPublish,
   body: Buffer,
+  names?: DelayNames,
 ): Promise<Published> {
   return client.publish(target, view, (message) =>
-    fillMessage(context.broker, message, said, body, context.options.clock.now()),
+    fillMessage(context.broker, message, said, body, context.options.clock.now(), names),
   );
 }

@@ -5,11 +5,11 @@ import {
   Message,
   type MessageOrigin,
   type PartitionInfo,
-  type ReadFrom,
   type TopicInfo,
   type TopicSettings,
 } from '../../../core/index.ts';
 import { bodyOf, fillMessage, type JsonPublish, messageJsonTail, PUBLISH_PROPERTIES } from '../../json-message.ts';
+import { type JsonPlace, offsetOf } from '../../read-place.ts';
 import { queueTarget } from '../../targets.ts';
 import type { HttpClient } from '../clients.ts';
 import type { HttpContext } from '../context.ts';
@@ -129,11 +129,7 @@ export function streamRoutes(app: FastifyInstance, context: HttpContext): void {
 
 // ---- Messages -----------------------------------------------------------------------------------------------------
 
-interface ReadQuery {
-  from: 'first' | 'last' | 'next';
-  offset?: number;
-  time_ms?: number;
-  last_n?: number;
+interface ReadQuery extends JsonPlace {
   max: number;
   wait_ms: number;
 }
@@ -165,7 +161,7 @@ function messageRoutes(app: FastifyInstance, context: HttpContext): void {
       schema: {
         params: object({ stream: NAME, partition: PARTITION }),
         querystring: query({
-          from: { enum: ['first', 'last', 'next'], default: 'first' },
+          from: { enum: ['first', 'last', 'next'] },
           offset: COUNT,
           time_ms: COUNT,
           last_n: COUNT,
@@ -230,7 +226,7 @@ async function read(
   reply.raw.once('close', onClose);
   try {
     const found: StreamPage = await context.withClient(request, async ({ client }) => {
-      const offset = await startOf(request.query, (from) => client.offsetOf(stream, partition, from));
+      const offset = await offsetOf(request.query, 'first', (from) => client.offsetOf(stream, partition, from));
       const end = () => detail(broker.admin.topics.get(client.vhost, stream), partition).durableEnd;
       const show = (at: number, message: Message) =>
         `{"offset":${at}${groupJson(message)},${messageJsonTail(broker, message)}`;
@@ -245,15 +241,6 @@ async function read(
   } finally {
     reply.raw.off('close', onClose);
   }
-}
-
-/** An offset that is asked for by number must be there; all else is where there is something. */
-async function startOf(asked: ReadQuery, resolve: (from: ReadFrom) => Promise<number>): Promise<number> {
-  const { offset, time_ms: timeMs, last_n: lastN } = asked;
-  if (offset !== undefined) return offset;
-  if (timeMs !== undefined) return resolve({ timeMs });
-  if (lastN !== undefined) return resolve({ lastN });
-  return resolve(asked.from);
 }
 
 function groupJson({ bytes, groupStart, groupEnd }: Message): string {

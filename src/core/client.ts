@@ -11,6 +11,7 @@ import type {
   Identity,
   ProducerHandlers,
   ReaderHandlers,
+  ReaderOptions,
   ReadFrom,
   ShareOptions,
   SubscribeOptions,
@@ -125,14 +126,20 @@ export class Client implements ClientDoor {
     return subscription;
   }
 
-  reader(topic: string, partition: number, offset: number, handlers: ReaderHandlers): Reader {
+  reader(
+    topic: string,
+    partition: number,
+    offset: number,
+    handlers: ReaderHandlers,
+    options: ReaderOptions = {},
+  ): Reader {
     this.#checkOpen();
     const source = this.#partition(topic, partition);
     const { readersPerConnectionMax } = this.engine.limits;
     if (this.#readerCount >= readersPerConnectionMax) {
       throw new CoreError('limit-exceeded', `${readersPerConnectionMax} topic readers on one connection`);
     }
-    const reader = new Reader(this.home.topology.topics, source, offset, this, handlers);
+    const reader = new Reader(this.home.topology.topics, source, offset, this, handlers, options);
     this.#readers = bagAdd(this.#readers, reader);
     this.#readerCount++;
     return reader;

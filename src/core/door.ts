@@ -13,11 +13,13 @@ import type { CheckerHandlers, HalfChecker, HalfDone, HalfMessage, HalfOp, HalfS
 import type { Format, HubProperties, Message, Pattern, RoutingKey } from './message.ts';
 
 import type {
+  Appended,
   GroupHandlers,
   GroupMember,
   GroupOptions,
   Reader,
   ReaderHandlers,
+  ReaderOptions,
   ReadFrom,
   ShareOptions,
 } from './topic/door.ts';
@@ -83,7 +85,7 @@ export interface Client {
    * Read a partition of a topic from `offset` on, which may be its end. Throws `not-found`, `invalid-argument` (no such
    * partition), `offset-out-of-range`, `limit-exceeded`.
    */
-  reader(topic: string, partition: number, offset: number, handlers: ReaderHandlers): Reader;
+  reader(topic: string, partition: number, offset: number, handlers: ReaderHandlers, options?: ReaderOptions): Reader;
   /** The offset a place in a partition has now, within what there is to read. Rejects with `not-found`, `invalid-argument`. */
   offsetOf(topic: string, partition: number, from: ReadFrom): Promise<number>;
   /**
@@ -139,6 +141,14 @@ export interface Producer {
    * @param options MANDATORY | CONFIRM
    */
   publish(address: Address, message: Message, options: number): boolean;
+  /**
+   * Append a batch of messages to a topic, to be kept as it is: its bytes are the body of `batch`, whose format says how to take it
+   * apart (`Format.batches`). Its messages get consecutive offsets and become visible together. The address leads to one topic and
+   * nowhere else. A sequence, if set, is that of the first message. Throws as `publish`; besides `invalid-argument` (not a batch),
+   * `message-too-large`, `not-supported` (its format has no batches), `unroutable`, `out-of-order`, `fenced`.
+   * @param options CONFIRM: confirmed as one publish
+   */
+  appendBatch(address: Address, batch: Message, options: number): Appended;
   /** Several publishes of this producer, and settlements of its client, that take effect together or not at all. */
   transaction(options?: TransactionOptions): Transaction;
   /**

@@ -46,6 +46,8 @@ export const LIMITS = {
   topicFileBytes: [64 * 1024 * 1024, 'bytes of one file of a topic, unless the topic says otherwise'],
   topicCacheBytesMax: [32 * 1024 * 1024, 'bytes of topic blocks kept in memory for readers'],
   topicCompactBytes: [64 * 1024 * 1024, 'bytes of memory for keys while a topic is compacted'],
+  batchUnpackedBytesMax: [16 * 1024 * 1024, 'bytes of the messages in one batch for a topic, unpacked'],
+  batchCacheBytesMax: [32 * 1024 * 1024, 'bytes of unpacked batches of topics kept in memory for readers'],
   topicSweepMs: [60_000, 'milliseconds between two looks for messages of topics that are too old'],
   filterBytesMax: [8 * 1024, 'bytes of a filter'],
   filterDepthMax: [64, 'levels of parentheses and operators in a filter'],

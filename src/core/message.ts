@@ -216,6 +216,21 @@ export interface Format {
   readonly name: string;
   /** Decode head bytes. Only called when somebody asks for it: conversion, headers exchange, inspection. */
   toHub(message: Message): HubProperties;
+  /** How it packs many messages into one body; unset: it does not. */
+  readonly batches?: BatchFormat;
+}
+
+/** How a format packs messages into batches that a topic keeps as their producers made them (`Producer.appendBatch`). */
+export interface BatchFormat {
+  /** Check a batch by what it says about itself (a count, a checksum), and answer how many messages are in it. Unset: it is taken
+   *  apart to see. Throws `invalid-argument`. */
+  count?(batch: Message): number;
+  /**
+   * Show the messages in the body of a batch in order, filled as for `Producer.publish`, each valid until `visit` returns. Of flags
+   * only FLAG_DURABLE means something; expiry, delay, partition and sequence are left alone. Throws `invalid-argument` (it is damaged),
+   * `not-supported` (a compression), `message-too-large`. @param bytesMax what may be unpacked
+   */
+  unpack(batch: Message, bytesMax: number, visit: (message: Message) => void): void;
 }
 
 /** Result of a header match: headers in the sense of a headers exchange are the application properties by name. */

@@ -86,6 +86,11 @@ export class Plan {
     return !this.#isPart && this.queues.length === 0 && this.taps.length === 0 && this.topics.length === 0;
   }
 
+  /** One topic takes the message, and nobody else. */
+  get isOneTopic(): boolean {
+    return this.topics.length === 1 && this.queues.length + this.taps.length === 0;
+  }
+
   /** Whether a queue has no room for a message of `length` bytes, and publishers are to know. */
   refuses(length: number): boolean {
     return this.guarded.some((queue) => queue.bound?.refuses(length));

@@ -11,6 +11,7 @@ import { checkDelay } from './delay/delays.ts';
 import { delayInfo } from './delay/info.ts';
 import {
   type Address,
+  type Appended,
   CONFIRM,
   type HalfMessage,
   type HalfOp,
@@ -35,6 +36,7 @@ import { groupHash } from './selection/group-hash.ts';
 import { GROUP_BYTES_MAX } from './stored-message.ts';
 import type { Tap } from './tap.ts';
 import { Target } from './target.ts';
+import { FRAME_BYTES_MAX } from './topic/frames.ts';
 import type { Partition } from './topic/partition.ts';
 import { NEW } from './topic/sequences.ts';
 import type { Topic } from './topic/topic.ts';
@@ -68,7 +70,7 @@ export class Producer implements ProducerDoor {
     this.#client = client;
     this.#handlers = handlers;
     this.#confirms = new Confirms(client.engine, handlers);
-    this.#lengthMax = client.engine.limits.messageBytesMax;
+    this.#lengthMax = Math.min(client.engine.limits.messageBytesMax, FRAME_BYTES_MAX);
   }
 
   address(exchange: string, key: RoutingKey): Address {
@@ -105,6 +107,36 @@ export class Producer implements ProducerDoor {
       else this.#confirms.askStaged(this.#vhost.topology.topics.stage, refused);
     }
     return this.#mayGoOn();
+  }
+
+  appendBatch(address: Address, batch: Message, options: number): Appended {
+    const target = address as Target;
+    const engine = this.#engine;
+    const { stage, batches } = this.#vhost.topology.topics;
+    const length = this.lengthOf(address, batch);
+    const plan = this.prepare(address, batch, length);
+    if (plan.leadsNowhere)
+      throw new CoreError('unroutable', `exchange '${address.exchange}', key '${address.key.text}'`);
+    if (!plan.isOneTopic || (batch.flags & FLAG_RETAIN) !== 0) {
+      throw new CoreError('invalid-argument', 'a batch goes to one topic and nowhere else');
+    }
+    const { count, unpacked } = batches.check(target.template, batch);
+    if (engine.blockedBy !== undefined) engine.takeInAlarm(length);
+    if (batch.sequence >= 0 && this.#isRepeated(plan, batch, count)) {
+      if ((options & CONFIRM) !== 0) this.#confirms.askStaged(stage, false);
+      return { partition: this.lastPartition, offset: this.lastOffset, count, goesOn: this.#mayGoOn() };
+    }
+    const partition = this.#partitions[0] as Partition;
+    const offset = partition.end;
+    const logged = stage.appendBatch(partition, target.template, batch, length, count);
+    batches.appended(partition, offset, unpacked);
+    this.#client.published += count;
+    this.#vhost.counters.published += count;
+    target.resolved.published += count;
+    this.lastPartition = partition.number;
+    this.lastOffset = offset;
+    if ((options & CONFIRM) !== 0) this.#confirms.ask(logged, false);
+    return { partition: partition.number, offset, count, goesOn: this.#mayGoOn() };
   }
 
   #mayGoOn(): boolean {
@@ -314,10 +346,10 @@ export class Producer implements ProducerDoor {
   }
 
   /**
-   * Whether a message with a sequence number was appended before; it counts as published, and `lastOffset` is the offset it got (-1:
-   * that is not remembered any more). Throws `out-of-order`, `fenced`, `invalid-argument`.
+   * Whether a message (or a batch of so many) with a sequence number was appended before; it counts as published, and `lastOffset` is
+   * the offset it got (-1: that is not remembered any more). Throws `out-of-order`, `fenced`, `invalid-argument`.
    */
-  #isRepeated({ topics }: Plan, { origin, sequence, partition }: Message): boolean {
+  #isRepeated({ topics }: Plan, { origin, sequence, partition }: Message, count = 1): boolean {
     if (origin === undefined || partition < 0 || topics.length !== 1 || !Number.isSafeInteger(sequence)) {
       throw new CoreError(
         'invalid-argument',
@@ -328,7 +360,7 @@ export class Producer implements ProducerDoor {
     origins.check(origin);
     const target = this.#partitions[0] as Partition;
     const where = () => `partition ${partition} of topic '${target.topic.name}'`;
-    const offset = target.sequences.check(origin, sequence, where);
+    const offset = target.sequences.check(origin, sequence, where, count);
     if (offset === NEW) return false;
     this.lastPartition = partition;
     this.lastOffset = Math.max(offset, -1);

@@ -12,7 +12,7 @@
  */
 import { writeU32 } from '../bytes.ts';
 import { crc32 } from '../journal/crc32.ts';
-import { FRAME_HEADER_BYTES, type Frames, GAP_MAX, writeGap } from './frames.ts';
+import { BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, type Frames, GAP_MAX, writeBatchHeader, writeGap } from './frames.ts';
 
 export const BLOCK_HEADER_BYTES = 48;
 /** "JMQT" */
@@ -65,6 +65,11 @@ export class BlockWriter {
     return this.#at;
   }
 
+  /** The offset it begins with. */
+  get base(): number {
+    return this.#base;
+  }
+
   /** The offset after the last one in it. */
   get end(): number {
     return this.#end;
@@ -82,6 +87,11 @@ export class BlockWriter {
     this.#end = base;
   }
 
+  /** A partition may start within a batch. That stays whole: a block that is to begin within it begins where the batch does. */
+  beginWith(frames: Frames): void {
+    if (frames.offset < this.#end && this.#count === 0) this.reset(frames.offset);
+  }
+
   /** Append `count` messages without gaps, framed in `source[start, end)`: they have the next offsets. */
   addRun(source: Buffer, start: number, end: number, count: number): void {
     this.#reserve(end - start);
@@ -91,16 +101,19 @@ export class BlockWriter {
     this.#end += count;
   }
 
-  /** Append the message that `frames` stands at, and a gap before it if offsets are missing. */
+  /** Append the message, or the batch, that `frames` stands at, and a gap before it if offsets are missing. */
   addMessage(frames: Frames): void {
+    this.beginWith(frames);
     this.skipTo(frames.offset);
-    const length = frames.after - frames.start;
-    this.#reserve(FRAME_HEADER_BYTES + length);
-    writeU32(this.#bytes, this.#at, length);
-    frames.bytes.copy(this.#bytes, this.#at + FRAME_HEADER_BYTES, frames.start, frames.after);
-    this.#at += FRAME_HEADER_BYTES + length;
-    this.#count++;
-    this.#end++;
+    const { sealed, start, after } = frames;
+    const header = sealed === 0 ? FRAME_HEADER_BYTES : BATCH_HEADER_BYTES;
+    this.#reserve(header + after - start);
+    if (sealed === 0) writeU32(this.#bytes, this.#at, after - start);
+    else writeBatchHeader(this.#bytes, this.#at, after - start, sealed);
+    frames.bytes.copy(this.#bytes, this.#at + header, start, after);
+    this.#at += header + after - start;
+    this.#count += frames.next - frames.offset;
+    this.#end = frames.next;
   }
 
   /** There is nothing up to `offset`. */
@@ -173,8 +186,8 @@ export class Block {
     if (--this.#holders === 0) this.#freed?.(this.bytes);
   }
 
-  /** Put `frames` at its first message. */
-  show(frames: Frames): void {
-    frames.set(this.bytes, BLOCK_HEADER_BYTES, this.length, this.base);
+  /** Put `frames` at the message of an offset, or the first one after it. */
+  show(frames: Frames, offset: number): void {
+    frames.set(this.bytes, BLOCK_HEADER_BYTES, this.length, this.base, offset);
   }
 }

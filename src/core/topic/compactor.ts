@@ -6,7 +6,7 @@
 import type { Disk, DiskFile } from '../disk.ts';
 import type { Engine } from '../engine.ts';
 import { Message } from '../message.ts';
-import { readStored } from '../stored-message.ts';
+import { readStored, receivedAt } from '../stored-message.ts';
 import { BLOCK_HEADER_BYTES, type Block, BlockWriter } from './block.ts';
 import { Frames } from './frames.ts';
 import type { Partition } from './partition.ts';
@@ -21,6 +21,8 @@ const TOMBSTONE_MS = 86_400_000;
 export interface CompactorActions {
   /** The block with an offset, held for the caller. */
   block(partition: Partition, offset: number): Promise<Block>;
+  /** A cursor over frames that takes batches apart. */
+  cursor(partition: Partition): Frames;
   /** Files up to `cleanEnd`'s were written anew: write it down. @param replaced the old ones, the oldest of the partition */
   compacted(
     partition: Partition,
@@ -107,9 +109,9 @@ export class Compactor {
     let left = this.#engine.limits.topicCompactBytes;
     let offset = Math.max(partition.cleanEnd, partition.start);
     while (offset < end && left > 0 && this.#goesOn(partition)) {
-      offset = await this.#each(partition, offset, (frames) => {
+      offset = await this.#each(partition, offset, this.#actions.cursor(partition), (frames) => {
         const key = keyOf(frames);
-        if (key === '') return;
+        if (key === '' || frames.sealed > 0) return;
         if (!newest.has(key)) left -= key.length + KEY_BYTES;
         newest.set(key, frames.offset);
       });
@@ -124,29 +126,52 @@ export class Compactor {
     learned: number,
   ): Promise<void> {
     const forgets = this.#engine.clock.now() - (partition.topic.settings.tombstoneMs ?? TOMBSTONE_MS);
+    const stays = (frames: Frames): boolean => {
+      const key = keyOf(frames);
+      if (key === '') return true;
+      if ((newest.get(key) ?? -1) > frames.offset) return false;
+      // No older message of its key is left, so it has done its work.
+      return !(frames.offset < learned && isEmpty() && view.receivedAtMs < forgets);
+    };
+    const inside = this.#actions.cursor(partition);
     let offset = output.base;
     while (offset < output.end && this.#goesOn(partition)) {
-      offset = await this.#each(partition, offset, (frames) => {
+      offset = await this.#each(partition, offset, new Frames(), (frames) => {
         if (frames.offset >= output.end) return;
-        const key = keyOf(frames);
-        const isOld = key !== '' && (newest.get(key) ?? -1) > frames.offset;
-        // No older message of its key is left, so it has done its work.
-        const isSpent = key !== '' && frames.offset < learned && isEmpty() && view.receivedAtMs < forgets;
-        if (!isOld && !isSpent) output.add(frames);
+        if (frames.sealed > 0) rewriteBatch(frames, inside, output, stays);
+        else if (stays(frames)) output.add(frames);
       });
       await output.write();
     }
     await output.finish();
   }
 
-  /** Look at every message of the block with `offset`, from there on. Answers the offset behind it. */
-  async #each(partition: Partition, offset: number, look: (frames: Frames) => void): Promise<number> {
+  /** Look at all that `frames` shows of the block with `offset`, from there on. Answers the offset behind it. */
+  async #each(partition: Partition, offset: number, frames: Frames, look: (frames: Frames) => void): Promise<number> {
     const block = await this.#actions.block(partition, offset);
-    const frames = new Frames();
-    block.show(frames);
-    for (frames.seek(offset); !frames.ended; frames.advance()) look(frames);
+    for (block.show(frames, offset); !frames.ended; frames.advance()) look(frames);
+    frames.clear();
     block.leave();
     return Math.max(block.end, offset + 1);
+  }
+}
+
+/**
+ * A batch of which everything stays is kept as it is; of another one, what stays becomes single messages. One that cannot be taken
+ * apart stays. @param inside to look into it with
+ */
+function rewriteBatch(batch: Frames, inside: Frames, output: Output, stays: (frames: Frames) => boolean): void {
+  const { bytes, head, after, offset } = batch;
+  let count = 0;
+  for (inside.set(bytes, head, after, offset, offset); !inside.ended; inside.advance()) {
+    if (inside.sealed > 0 || stays(inside)) count += inside.next - inside.offset;
+  }
+  if (count === batch.sealed) {
+    output.add(batch);
+    return;
+  }
+  for (inside.set(bytes, head, after, offset, output.base); !inside.ended; inside.advance()) {
+    if (stays(inside)) output.add(inside);
   }
 }
 
@@ -180,9 +205,11 @@ class Output {
     this.#writer.reset(this.base);
   }
 
+  /** Take what `frames` stands at. */
   add(frames: Frames): void {
     this.#writer.addMessage(frames);
-    this.#newestMs = Math.max(this.#newestMs, Math.floor(view.receivedAtMs / 1000) * 1000 + 999);
+    const receivedAtMs = receivedAt(frames.bytes, frames.start);
+    this.#newestMs = Math.max(this.#newestMs, Math.floor(receivedAtMs / 1000) * 1000 + 999);
   }
 
   /** Write what there is, if it is enough for a block. */

@@ -26,8 +26,28 @@ export interface RecordBatch {
   next(): boolean;
   /** Offset of the message. They ascend, and may leave some out: what retention has removed while the reader was behind. */
   readonly offset: number;
+  /** Messages in the batch shown as a whole, of which `offset` is the first, and `message.body` what its producer sent; 0 = it is a
+   *  single message. A batch is shown so to readers that ask for it, which then may get offsets before the one they began at; to
+   *  others only when it cannot be taken apart. */
+  readonly sealed: number;
   /** Reused view: valid until the next call of `next`. */
   readonly message: Message;
+}
+
+export interface ReaderOptions {
+  /** Id of the `Format` whose batches are shown as a whole; unset: all are taken apart. */
+  readonly sealed?: number;
+}
+
+/** Where a batch is. */
+export interface Appended {
+  readonly partition: number;
+  /** Of its first message; -1: it was appended before, so long ago that its offset is not remembered. */
+  readonly offset: number;
+  /** Messages in it. */
+  readonly count: number;
+  /** False: the publisher should pause until `onDrain`. */
+  readonly goesOn: boolean;
 }
 
 /** A cursor over one partition. It shows what is durable; at the end it waits, and is woken. */

@@ -3,12 +3,12 @@
  * durable; behind that it walks through blocks, one being shown while the next is read. It is its own record batch.
  */
 import type { Client } from '../client.ts';
-import type { Reader as ReaderDoor, ReaderHandlers, RecordBatch } from '../door.ts';
+import type { Reader as ReaderDoor, ReaderHandlers, ReaderOptions, RecordBatch } from '../door.ts';
 import { CoreError, type ErrorCode } from '../errors.ts';
 import type { Message } from '../message.ts';
 import { readStored } from '../stored-message.ts';
 import type { Block } from './block.ts';
-import { Frames } from './frames.ts';
+import type { Frames } from './frames.ts';
 import type { Partition, PartitionReader } from './partition.ts';
 import type { Topics } from './topics.ts';
 
@@ -21,6 +21,7 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
   readonly message: Message;
   /** Offset of the message shown. */
   offset = -1;
+  sealed = 0;
   readonly #partition: Partition;
   readonly #topics: Topics;
   readonly #client: Client;
@@ -36,19 +37,27 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
   /** Counts seeks: a block that arrives after one is not the one wanted. */
   #generation = 0;
   /** The message shown next, when there are frames: of the block, or of a run in the journal's memory, for this turn only. */
-  readonly #frames = new Frames();
+  readonly #frames: Frames;
   #block: Block | undefined;
   /** Row of the run the frames are of; 0 = they are the block's, or there are none. */
   #row = 0;
   /** With the index of a message in the run's memory: the message's number. */
   #idBase = 0;
 
-  constructor(topics: Topics, partition: Partition, offset: number, client: Client, handlers: ReaderHandlers) {
+  constructor(
+    topics: Topics,
+    partition: Partition,
+    offset: number,
+    client: Client,
+    handlers: ReaderHandlers,
+    options: ReaderOptions,
+  ) {
     this.#topics = topics;
     this.#partition = partition;
     this.#client = client;
     this.#handlers = handlers;
     this.message = partition.engine.view;
+    this.#frames = topics.batches.cursor(partition, options.sealed);
     this.#next = offset;
     this.#checkOffset(offset);
     partition.readers.add(this);
@@ -154,8 +163,7 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
     if (!bodies.locate(segment, offset)) return false;
     this.#row = row;
     this.#idBase = bodies.idOf(segment, offset) - located.start;
-    runs.show(position, located.bytes, located.start, this.#frames);
-    this.#frames.seek(this.#next);
+    runs.show(position, located.bytes, located.start, this.#frames, this.#next);
     return true;
   }
 
@@ -163,9 +171,11 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
     const frames = this.#frames;
     const { after } = frames;
     readStored(this.message, frames.bytes, frames.start, after);
-    this.message.id = this.#row === 0 ? this.#partition.engine.bodies.nextId() : this.#idBase + frames.start;
+    const isInRun = this.#row !== 0 && !frames.isUnpacked;
+    this.message.id = isInRun ? this.#idBase + frames.start : this.#partition.engine.bodies.nextId();
     this.offset = frames.offset;
-    this.#next = this.offset + 1;
+    this.sealed = frames.sealed;
+    this.#next = frames.next;
     frames.advance();
   }
 
@@ -192,8 +202,7 @@ export class Reader implements ReaderDoor, RecordBatch, PartitionReader {
     }
     this.#loading = false;
     this.#block = block;
-    block.show(this.#frames);
-    this.#frames.seek(this.#next);
+    block.show(this.#frames, this.#next);
     this.#topics.prefetch(this.#partition, block.end);
     this.#partition.engine.wake(this);
   }

@@ -108,11 +108,11 @@ export class Runs {
     return this.isBare(position) ? 1 : this.#bodies.logged.flags(this.body(position));
   }
 
-  /** Put `frames` at the first message of a run whose bytes begin at `bytes[start]`. */
-  show(position: number, bytes: Buffer, start: number, frames: Frames): void {
+  /** Put `frames` at the message of an offset, or the first one after it, in a run whose bytes begin at `bytes[start]`. */
+  show(position: number, bytes: Buffer, start: number, frames: Frames, offset: number): void {
     const end = start + this.#bodies.logged.length(this.body(position));
     if (this.isBare(position)) frames.setBare(bytes, start, end, this.base(position));
-    else frames.set(bytes, start, end, this.base(position));
+    else frames.set(bytes, start, end, this.base(position), offset);
   }
 
   #second(position: number): number {

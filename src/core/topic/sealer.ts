@@ -183,7 +183,7 @@ export class Sealer implements PartitionObserver {
       newestMs = Math.max(newestMs, partition.runs.newestMs(partition.runs.find(next - 1)) + 999);
       const block = writer.finish(partition.id, newestMs);
       await target.write(block, 0, block.length, bytes);
-      written.push({ base: end, newestMs, place: bytes, length: block.length });
+      written.push({ base: writer.base, newestMs, place: bytes, length: block.length });
       end = next;
       bytes += block.length;
     }

@@ -42,10 +42,11 @@ export class Sequences {
   }
 
   /**
-   * Whether a message may be appended: NEW, REPEATED, or the offset it got before. Throws `out-of-order` when sequences
-   * before it are missing, `fenced` when the producer has a newer epoch here. @param where for the text
+   * Whether `count` messages from a sequence on may be appended: NEW, REPEATED, or the offset the first one got before. Throws
+   * `out-of-order` when sequences before them are missing, or only some of them are new, `fenced` when the producer has a newer epoch
+   * here. @param where for the text
    */
-  check({ id, epoch }: Origin, sequence: number, where: () => string): number {
+  check({ id, epoch }: Origin, sequence: number, where: () => string, count = 1): number {
     const known = this.#producers.get(id);
     if (known !== undefined && epoch < known.epoch) {
       throw new CoreError('fenced', `producer ${id} has epoch ${known.epoch} on ${where()}, not ${epoch}`);
@@ -55,6 +56,10 @@ export class Sequences {
     if (sequence === next) return NEW;
     if (sequence > next) {
       throw new CoreError('out-of-order', `sequence ${sequence} of producer ${id} on ${where()}; ${next} comes next`);
+    }
+    if (sequence + count > next) {
+      const which = `sequences ${sequence} to ${sequence + count - 1} of producer ${id} on ${where()}`;
+      throw new CoreError('out-of-order', `${which}; of these, those before ${next} were appended already`);
     }
     const stretch = known?.stretches.find((one) => sequence >= one.first && sequence <= one.last);
     return stretch === undefined ? REPEATED : stretch.base + sequence - stretch.first;

@@ -7,7 +7,7 @@ import { copyBytes, writeU32 } from '../bytes.ts';
 import type { Engine } from '../engine.ts';
 import type { Message, MessageOrigin } from '../message.ts';
 import type { Template } from '../stored-message.ts';
-import { FRAME_HEADER_BYTES } from './frames.ts';
+import { BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, writeBatchHeader } from './frames.ts';
 import type { Partition } from './partition.ts';
 import { TOPIC_RECORD } from './records.ts';
 import { RUN_MESSAGES_MAX } from './runs.ts';
@@ -87,6 +87,20 @@ export class Stage {
     slot.count++;
     slot.newestMs = now;
     partition.end++;
+  }
+
+  /** Append a batch of `count` messages: a run of its own, logged at once. Answers the batch of the journal. */
+  appendBatch(partition: Partition, template: Template, message: Message, length: number, count: number): number {
+    if (this.#slots.size > 0) this.flush();
+    const now = this.#engine.now();
+    const origin = message.sequence < 0 ? undefined : message.origin;
+    if (origin !== undefined) partition.sequences.note(origin, message.sequence, count, partition.end);
+    const at = this.#record(partition, BATCH_HEADER_BYTES + length, count, now, origin, message.sequence);
+    const { bytes } = this.#engine.journal;
+    writeBatchHeader(bytes, at, length, count);
+    template.write(message, now, bytes, at + BATCH_HEADER_BYTES);
+    partition.end += count;
+    return this.#engine.lastWritten;
   }
 
   /** Call `waiter.staged` once with the batch that everything staged now is in. */

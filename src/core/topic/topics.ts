@@ -10,6 +10,7 @@ import { receivedAt } from '../stored-message.ts';
 import { TlvReader, TlvWriter } from '../tlv.ts';
 import type { Topology } from '../topology.ts';
 import type { Binding, Vhost } from '../vhost.ts';
+import { Batches } from './batches.ts';
 import type { Block } from './block.ts';
 import { Compactor } from './compactor.ts';
 import { Frames } from './frames.ts';
@@ -45,6 +46,7 @@ export class Topics {
   readonly groups: Groups;
   readonly origins: Origins;
   readonly stage: Stage;
+  readonly batches: Batches;
   readonly shares: ShareGroups;
   readonly #topology: Topology;
   readonly #engine: Engine;
@@ -64,6 +66,7 @@ export class Topics {
     this.groups = new Groups(topology.vhostsById);
     this.origins = new Origins(topology);
     this.stage = new Stage(topology.engine);
+    this.batches = new Batches(topology.engine);
     this.shares = new ShareGroups(this);
   }
 
@@ -317,6 +320,7 @@ export class Topics {
     });
     this.#compactor = new Compactor(this.#engine, this.#disk, {
       block: (partition, offset) => this.block(partition, offset),
+      cursor: (partition) => this.batches.cursor(partition),
       compacted: (partition, replaced, files, cleanEnd) => this.#compacted(partition, replaced, files, cleanEnd),
     });
     const { topicSealBytes } = this.#engine.limits;
@@ -443,14 +447,14 @@ export class Topics {
     // The indexes are coarse: what they lead to is at most a second and a block too early.
     while (offset < partition.durableEnd) {
       const block = await this.block(partition, offset);
+      // The messages of a batch were taken together: it need not be taken apart.
       const frames = new Frames();
-      block.show(frames);
-      for (frames.seek(offset); !frames.ended; frames.advance()) {
+      for (block.show(frames, offset); !frames.ended; frames.advance()) {
         if (receivedAt(frames.bytes, frames.start) >= timeMs) break;
       }
       const isFound = !frames.ended;
       block.leave();
-      if (isFound) return frames.offset;
+      if (isFound) return Math.max(frames.offset, offset);
       if (block.end <= offset) break;
       offset = block.end;
     }

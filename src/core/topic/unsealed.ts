@@ -3,7 +3,7 @@
 import type { BodyRef } from '../journal/journal.ts';
 import type { BodyTable } from '../slab/body-table.ts';
 import { type Block, BlockWriter } from './block.ts';
-import { FRAME_HEADER_BYTES, Frames } from './frames.ts';
+import { Frames } from './frames.ts';
 import type { Partition } from './partition.ts';
 import type { Runs } from './runs.ts';
 
@@ -11,8 +11,8 @@ import type { Runs } from './runs.ts';
 const LOAD_MAX = 4096;
 
 /**
- * Append durable runs to `writer`, beginning with the message at `writer.end`, until it has about `bytesMax` or there are no more;
- * at least one run. Less than was hoped for, or nothing, when messages were removed meanwhile.
+ * Append durable runs to `writer`, beginning with the message at `writer.end`, or the batch that has it, until it has about
+ * `bytesMax` or there are no more; at least one run. Less than was hoped for, or nothing, when messages were removed meanwhile.
  */
 export async function copyUnsealed(partition: Partition, writer: BlockWriter, bytesMax: number): Promise<void> {
   const { engine, runs } = partition;
@@ -49,16 +49,18 @@ function refsFrom(runs: Runs, first: number, end: number, logged: BodyTable, byt
   return refs;
 }
 
+/** It shows batches as they are. */
 const frames = new Frames();
 
 /** The whole run, or of it what is behind `writer.end`: a start may lie within a run. */
 function addRun(runs: Runs, position: number, bytes: Buffer, start: number, writer: BlockWriter): void {
-  runs.show(position, bytes, start, frames);
-  frames.seek(writer.end);
+  runs.show(position, bytes, start, frames, writer.end);
+  if (frames.ended) return;
+  writer.beginWith(frames);
   // The runs before it have gone meanwhile.
-  if (frames.ended || frames.offset !== writer.end) return;
+  if (frames.offset !== writer.end) return;
   if (runs.isBare(position)) writer.addMessage(frames);
-  else writer.addRun(bytes, frames.start - FRAME_HEADER_BYTES, frames.end, runs.base(position + 1) - writer.end);
+  else writer.addRun(bytes, frames.head, frames.end, runs.base(position + 1) - writer.end);
 }
 
 /** Messages from `offset` on as a block; empty when there are none (any more). Rejects with the error of the journal. */

@@ -10,7 +10,7 @@ import type { Engine } from '../../engine.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { PositionHeap } from '../../queue/position-heap.ts';
 import type { Block } from '../block.ts';
-import { Frames } from '../frames.ts';
+import type { Frames } from '../frames.ts';
 import type { Partition, PartitionReader } from '../partition.ts';
 import type { Topics } from '../topics.ts';
 import type { ShareGroup } from './group.ts';
@@ -34,7 +34,7 @@ export class SharePart implements PartitionReader {
   readonly partition: Partition;
   readonly group: ShareGroup;
   /** The message shown by `take`. */
-  readonly frames = new Frames();
+  readonly frames: Frames;
   next: number;
   /** Handed out and not settled. */
   held = 0;
@@ -54,6 +54,7 @@ export class SharePart implements PartitionReader {
     this.group = group;
     this.id = id;
     this.partition = partition;
+    this.frames = topics.batches.cursor(partition);
     this.next = next;
     partition.proxies.add(this);
   }
@@ -131,8 +132,7 @@ export class SharePart implements PartitionReader {
     if (!frames.ended && frames.offset <= offset) frames.seek(offset);
     if (!frames.ended && frames.offset === offset) return true;
     if (this.#block !== undefined && this.#block.base <= offset && offset < this.#block.end) {
-      this.#block.show(frames);
-      frames.seek(offset);
+      this.#block.show(frames, offset);
       return true;
     }
     return offset >= partition.sealedEnd ? this.#showRun(offset) : this.#load(offset);
@@ -144,8 +144,7 @@ export class SharePart implements PartitionReader {
     const position = runs.find(offset);
     const row = runs.body(position);
     if (!bodies.locate(bodies.logged.segment(row), bodies.logged.offset(row))) return this.#load(offset);
-    runs.show(position, bodies.located.bytes, bodies.located.start, this.frames);
-    this.frames.seek(offset);
+    runs.show(position, bodies.located.bytes, bodies.located.start, this.frames, offset);
     this.group.showing(this);
     return true;
   }

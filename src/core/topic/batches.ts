@@ -1,0 +1,179 @@
+/**
+ * Batches: messages that a producer packed together, and that are kept as it made them, compressed or not. A batch is stored as one
+ * message whose body is what the producer sent, under one frame that gives it the offsets of all messages in it (frames.ts). Who
+ * knows the format gets the same bytes back. For everybody else it is taken apart by its format, into frames of single
+ * messages with the exchange, the key, the publisher and the time of the batch.
+ */
+import { writeU32 } from '../bytes.ts';
+import type { Engine } from '../engine.ts';
+import { CoreError } from '../errors.ts';
+import { type BatchFormat, clientId, exchangeName, FLAG_DURABLE, type Format, Message, userName } from '../message.ts';
+import { GROUP_BYTES_MAX, readStored, readStoredKey, Template } from '../stored-message.ts';
+import { FRAME_HEADER_BYTES, Frames, type Unpacker } from './frames.ts';
+import type { Partition } from './partition.ts';
+import { RUN_MESSAGES_MAX } from './runs.ts';
+
+/** What a kept batch costs beside its bytes. */
+const KEPT_BYTES = 256;
+const BYTES_MIN = 1024;
+
+/** A batch that was looked at before it is appended. */
+export interface CheckedBatch {
+  /** Messages in it. */
+  readonly count: number;
+  /** Frames of them, if it had to be taken apart. */
+  readonly unpacked: Buffer | undefined;
+}
+
+export class Batches {
+  readonly #engine: Engine;
+  /** Those taken apart last, by partition and offset, the least recently used first. Undefined: it cannot be done. */
+  readonly #kept = new Map<string, Buffer | undefined>();
+  #bytes = 0;
+  readonly #view = new Message();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /**
+   * Look at a batch as its producer filled it. Throws `not-supported` (its format has no batches), `message-too-large`,
+   * `invalid-argument` (it is empty, or not what it says). @param template how messages of its producer are stored
+   */
+  check(template: Template, batch: Message): CheckedBatch {
+    const { formats, limits } = this.#engine;
+    const format = formats[batch.format];
+    const packing = packingOf(format);
+    const bytesMax = limits.batchUnpackedBytesMax;
+    const counted = packing.count?.(batch);
+    const checked =
+      counted === undefined
+        ? unpack(packing, template, batch, this.#engine.now(), bytesMax)
+        : { count: counted, unpacked: undefined };
+    const { count } = checked;
+    if (count < 1) throw new CoreError('invalid-argument', 'a batch without messages');
+    if (count > RUN_MESSAGES_MAX) {
+      throw new CoreError('message-too-large', `a batch of ${count} messages; ${RUN_MESSAGES_MAX} are allowed`);
+    }
+    const bytes = count * template.lengthOf(NO_MESSAGE);
+    if (bytes > bytesMax) throw tooLarge(bytes, bytesMax);
+    return checked;
+  }
+
+  /** A cursor over frames of a partition that shows single messages. @param whole but batches of this format as they are; 0 = none */
+  cursor(partition: Partition, whole = 0): Frames {
+    return new Frames(new PartitionUnpacker(this, partition), whole);
+  }
+
+  /** The messages in the batch that a cursor stands at, as frames; undefined when it cannot be taken apart. */
+  unpacked(partition: Partition, frames: Frames): Buffer | undefined {
+    const key = keyOf(partition, frames.offset);
+    if (!this.#kept.has(key)) return this.#keep(key, this.#unpack(partition, frames));
+    const known = this.#kept.get(key);
+    this.#kept.delete(key);
+    this.#kept.set(key, known);
+    return known;
+  }
+
+  /** A batch was appended: who reads at the end of the partition asks for it soon. */
+  appended(partition: Partition, offset: number, unpacked: Buffer | undefined): void {
+    if (unpacked !== undefined && partition.readers.size + partition.proxies.size > 0)
+      this.#keep(keyOf(partition, offset), unpacked);
+  }
+
+  #keep(key: string, unpacked: Buffer | undefined): Buffer | undefined {
+    this.#kept.set(key, unpacked);
+    this.#bytes += KEPT_BYTES + (unpacked?.length ?? 0);
+    for (const [oldest, bytes] of this.#kept) {
+      if (this.#bytes <= this.#engine.limits.batchCacheBytesMax) break;
+      this.#kept.delete(oldest);
+      this.#bytes -= KEPT_BYTES + (bytes?.length ?? 0);
+    }
+    return unpacked;
+  }
+
+  #unpack(partition: Partition, { bytes, start, after, offset, sealed }: Frames): Buffer | undefined {
+    const { formats, limits } = this.#engine;
+    const batch = this.#view;
+    readStored(batch, bytes, start, after);
+    try {
+      const key = readStoredKey(bytes, start);
+      const template = new Template(exchangeName(batch), key, userName(batch), clientId(batch));
+      const packing = packingOf(formats[batch.format]);
+      const { unpacked } = unpack(packing, template, batch, batch.receivedAtMs, limits.batchUnpackedBytesMax, sealed);
+      return unpacked;
+    } catch (error) {
+      // It was taken under other limits, or with a protocol that is switched off now. Nobody is held up.
+      this.#engine.log('warn', 'a batch of a topic cannot be taken apart: it is shown as one message', {
+        topic: partition.topic.name,
+        ...{ partition: partition.number, offset, messages: sealed, error: (error as Error).message },
+      });
+      return undefined;
+    }
+  }
+}
+
+const NO_MESSAGE = new Message();
+
+class PartitionUnpacker implements Unpacker {
+  readonly #batches: Batches;
+  readonly #partition: Partition;
+
+  constructor(batches: Batches, partition: Partition) {
+    this.#batches = batches;
+    this.#partition = partition;
+  }
+
+  unpack(frames: Frames): Buffer | undefined {
+    return this.#batches.unpacked(this.#partition, frames);
+  }
+}
+
+function keyOf({ id }: Partition, offset: number): string {
+  return `${id}:${offset}`;
+}
+
+function packingOf(format: Format | undefined): BatchFormat {
+  if (format?.batches !== undefined) return format.batches;
+  throw new CoreError('not-supported', `batches of format '${format?.name ?? 'unknown'}'`);
+}
+
+function tooLarge(bytes: number, bytesMax: number): CoreError {
+  return new CoreError('message-too-large', `a batch of ${bytes} bytes when unpacked; ${bytesMax} are allowed`);
+}
+
+/** Write the messages in a batch one after the other, as frames: of it at most `countMax`. */
+function unpack(
+  packing: BatchFormat,
+  template: Template,
+  batch: Message,
+  receivedAtMs: number,
+  bytesMax: number,
+  countMax = Number.POSITIVE_INFINITY,
+): { count: number; unpacked: Buffer } {
+  let bytes = Buffer.allocUnsafe(Math.max(BYTES_MIN, 2 * (batch.bodyEnd - batch.bodyStart)));
+  let at = 0;
+  let count = 0;
+  packing.unpack(batch, bytesMax, (message) => {
+    if (count === countMax) return;
+    if (message.groupEnd - message.groupStart > GROUP_BYTES_MAX) {
+      throw new CoreError('invalid-argument', `message ${count} has a group id of more than ${GROUP_BYTES_MAX} bytes`);
+    }
+    // What else flags can say is not for messages of topics.
+    message.flags &= FLAG_DURABLE;
+    const length = template.lengthOf(message);
+    const after = at + FRAME_HEADER_BYTES + length;
+    // The names that each message has of the batch come on top of what the format unpacks.
+    if (after > 2 * bytesMax) throw tooLarge(after, 2 * bytesMax);
+    if (after > bytes.length) {
+      const grown = Buffer.allocUnsafe(Math.max(after, bytes.length * 2));
+      bytes.copy(grown, 0, 0, at);
+      bytes = grown;
+    }
+    writeU32(bytes, at, length);
+    template.write(message, receivedAtMs, bytes, at + FRAME_HEADER_BYTES);
+    at = after;
+    count++;
+  });
+  return { count, unpacked: Buffer.from(bytes.subarray(0, at)) };
+}

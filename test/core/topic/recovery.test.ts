@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util';
 import t from 'tap';
 import { CONFIRM } from '../../../src/core/index.ts';
 import { dump } from '../../../src/testing/dump.ts';
@@ -6,6 +5,7 @@ import { Prng } from '../../../src/testing/prng.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
 import { failure } from '../../../src/testing/sim-disk.ts';
 import { durably, type Fixture, key, newDisk, pattern } from '../fixture.ts';
+import { seedsOf } from '../seeds.ts';
 import {
   append,
   createTopic,
@@ -131,9 +131,7 @@ t.test('files that nothing knows of are removed at the start', async (t) => {
   t.ok(paths.includes('topic/notes.txt'));
 });
 
-const { values } = parseArgs({ strict: false, options: { seed: { type: 'string' }, seeds: { type: 'string' } } });
-const first = Number(values.seed ?? 1);
-const count = Number(values.seeds ?? 25);
+const { seeds, timeout } = seedsOf(25);
 
 // ---- Crashes at random moments, against a model -------------------------------------------------------------------
 
@@ -190,9 +188,8 @@ async function live(one: Lab, models: readonly Model[], prng: Prng): Promise<voi
   }
 }
 
-t.test('crashes lose nothing that was confirmed or read, and never change an offset', async (t) => {
-  if (count > 100) t.setTimeout(0);
-  for (let seed = first; seed < first + count; seed++) {
+t.test('crashes lose nothing that was confirmed or read, and never change an offset', { timeout }, async (t) => {
+  for (const seed of seeds) {
     const prng = new Prng(seed);
     const clock = new SimClock();
     const disk = newDisk(clock, { seed });

@@ -3,7 +3,8 @@
  * very short ones byte by byte, the others four bytes at a time through a `DataView`, which needs no alignment.
  */
 
-const LOOP_BYTES_MAX = 20;
+/** Shorter ranges are not worth the call of anything else. */
+const LOOP_BYTES_MAX = 3;
 /** Longer ranges are copied by `set`. */
 export const VIEW_BYTES_MAX = 160;
 
@@ -29,21 +30,30 @@ export function copyBytes(source: Uint8Array, start: number, end: number, target
   }
 }
 
-/** As `copyBytes`, for a source that keeps a view of itself. */
+/** As `copyBytes`, for a source of at least 4 bytes that keeps a view of itself. */
 export function copyView(source: DataView, start: number, end: number, target: Uint8Array, at: number): void {
   if (target !== targetBytes) {
     targetView = viewOf(target);
     targetBytes = target;
   }
   const into = targetView;
-  for (; start + 16 <= end; start += 16, at += 16) {
-    into.setInt32(at, source.getInt32(start, true), true);
-    into.setInt32(at + 4, source.getInt32(start + 4, true), true);
-    into.setInt32(at + 8, source.getInt32(start + 8, true), true);
-    into.setInt32(at + 12, source.getInt32(start + 12, true), true);
+  // The last step takes what is left and, before that, bytes copied already: a step of full size costs less than a shorter loop.
+  if (end - start >= 16) {
+    const last = end - 16;
+    for (; start < last; start += 16, at += 16) copy16(source, start, into, at);
+    copy16(source, last, into, at - start + last);
+    return;
   }
-  for (; start + 4 <= end; start += 4, at += 4) into.setInt32(at, source.getInt32(start, true), true);
-  for (; start < end; start++, at++) into.setUint8(at, source.getUint8(start));
+  const last = end - 4;
+  for (; start < last; start += 4, at += 4) into.setInt32(at, source.getInt32(start, true), true);
+  into.setInt32(at - start + last, source.getInt32(last, true), true);
+}
+
+function copy16(source: DataView, start: number, into: DataView, at: number): void {
+  into.setInt32(at, source.getInt32(start, true), true);
+  into.setInt32(at + 4, source.getInt32(start + 4, true), true);
+  into.setInt32(at + 8, source.getInt32(start + 8, true), true);
+  into.setInt32(at + 12, source.getInt32(start + 12, true), true);
 }
 
 export function viewOf(bytes: Uint8Array): DataView {

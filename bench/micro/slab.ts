@@ -13,6 +13,7 @@ const ENTRIES = Number(process.argv[2] ?? 10_000_000);
 const BODY_BYTES = 1024;
 const SEGMENT_BODIES = 64 * 1024;
 const MIB = 1024 * 1024;
+const was = { segment: 0, offset: 0, length: 0 };
 
 function line(name: string, value: number, unit: string): void {
   console.log(`${name.padEnd(52)} ${value.toFixed(value < 100 ? 1 : 0).padStart(9)} ${unit}`);
@@ -33,7 +34,7 @@ function park(slab: IndexSlab, ring: EntryRing, n: number): void {
 function settle(slab: IndexSlab, ring: EntryRing, position: number): void {
   const body = ring.body(position);
   ring.settle(position);
-  slab.bodies.release(body);
+  slab.bodies.release(body, was);
 }
 
 function flow(slab: IndexSlab, ring: EntryRing, messages: number, window: number): void {

@@ -4,7 +4,6 @@
  */
 
 import type { Background, Job } from './background.ts';
-import { readU32, writeU32 } from './bytes.ts';
 import type { BodyRef, Journal, Located } from './journal/journal.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
@@ -19,8 +18,8 @@ import type { Template } from './stored-message.ts';
 /** Bit of an entry's info: its body row is in the transient table. */
 export const TRANSIENT_BODY = 1 << 24;
 
-/** In the arena the serial number of the message stands before its stored form: chunks are reused, so places are no ids. */
-const SERIAL_BYTES = 8;
+/** What `release` let go of. */
+const released: BodyRef = { segment: 0, offset: 0, length: 0 };
 
 export class Bodies {
   /** Rows of logged bodies: what a checkpoint holds. References are counted by entries of logged queues and last values. */
@@ -35,7 +34,6 @@ export class Bodies {
   readonly #bytesMax: number;
   /** Result of `locate`. */
   readonly located: Located = { bytes: Buffer.alloc(0), start: 0 };
-  #serial = 0;
 
   constructor(limits: Limits) {
     this.logged = this.loggedIndex.bodies;
@@ -45,17 +43,18 @@ export class Bodies {
 
   /** A number for a message that no other has in this process. Negative, as places in the journal are positive. */
   nextId(): number {
-    return -++this.#serial;
+    return -this.arena.nextSerial();
   }
 
-  /** Keep a body that need not survive, for `refs` entries. Answers the row in the transient table. */
-  addTransient(template: Template, message: Message, receivedAtMs: number, refs: number): number {
-    const length = template.lengthOf(message);
-    if (this.#full(length)) return this.#spill(template, message, receivedAtMs, refs, length);
-    const at = this.#allocate(length);
-    const { segment } = this.arena;
-    template.write(message, receivedAtMs, this.arena.bytes(segment), at);
-    return this.transient.add(segment, at, length, refs, groupHash(message));
+  /** Keep a body that need not survive, for `refs` entries. Answers the row in the transient table.
+   *  @param length `template.lengthOf` of the message */
+  addTransient(template: Template, message: Message, length: number, receivedAtMs: number, refs: number): number {
+    if (this.#full(length)) return this.#spill(template, message, length, receivedAtMs, refs);
+    const { arena } = this;
+    arena.allocate(length);
+    const { segment, offset } = arena;
+    template.write(message, receivedAtMs, arena.bytes(segment), offset);
+    return this.transient.add(segment, offset, length, refs, groupHash(message));
   }
 
   /** Whether a body must go to the journal instead. */
@@ -65,19 +64,7 @@ export class Bodies {
     return arena.liveBytes + length > this.#bytesMax || arena.heldBytes > this.#bytesMax * 2;
   }
 
-  /** Room in the arena for a body, behind a serial number for it. Answers its offset in the arena's segment. */
-  #allocate(length: number): number {
-    const { arena } = this;
-    arena.allocate(length + SERIAL_BYTES);
-    const { offset } = arena;
-    const bytes = arena.bytes(arena.segment);
-    const serial = ++this.#serial;
-    writeU32(bytes, offset, serial);
-    writeU32(bytes, offset + 4, Math.floor(serial / 0x1_0000_0000));
-    return offset + SERIAL_BYTES;
-  }
-
-  #spill(template: Template, message: Message, receivedAtMs: number, refs: number, length: number): number {
+  #spill(template: Template, message: Message, length: number, receivedAtMs: number, refs: number): number {
     const journal = this.journal;
     const at = journal.append(RECORD.spill, length);
     template.write(message, receivedAtMs, journal.bytes, at);
@@ -93,25 +80,21 @@ export class Bodies {
       stored.copy(this.journal.bytes, at);
       return this.transient.add(this.journal.segment, this.journal.offset, length, refs, group);
     }
-    const at = this.#allocate(length);
-    stored.copy(this.arena.bytes(this.arena.segment), at);
-    return this.transient.add(this.arena.segment, at, length, refs, group);
+    const { arena } = this;
+    arena.allocate(length);
+    stored.copy(arena.bytes(arena.segment), arena.offset);
+    return this.transient.add(arena.segment, arena.offset, length, refs, group);
   }
 
   table(info: number): BodyTable {
     return (info & TRANSIENT_BODY) === 0 ? this.logged : this.transient;
   }
 
-  /** Give up one reference. */
-  release(row: number, info: number): void {
-    if ((info & TRANSIENT_BODY) === 0) {
-      this.logged.release(row);
-      return;
-    }
-    const table = this.transient;
-    const segment = table.segment(row);
-    const length = table.length(row);
-    if (table.release(row) && segment >= ARENA_SEGMENT) this.arena.release(segment, length + SERIAL_BYTES);
+  /** Give up one reference. Answers the bytes of the body. */
+  release(row: number, info: number): number {
+    const isLast = this.table(info).release(row, released);
+    if (isLast && released.segment >= ARENA_SEGMENT) this.arena.release(released.segment, released.length);
+    return released.length;
   }
 
   /** Give up what the entries of a ring refer to, and the ring. */
@@ -138,8 +121,7 @@ export class Bodies {
   /** Number of the message whose body is at this place: the same for all its deliveries, and no other's. */
   idOf(segment: number, offset: number): number {
     if (segment < ARENA_SEGMENT) return segment * 0x1_0000_0000 + offset;
-    const bytes = this.arena.bytes(segment);
-    return -(readU32(bytes, offset - SERIAL_BYTES) + readU32(bytes, offset - 4) * 0x1_0000_0000);
+    return -this.arena.serialOf(segment, offset);
   }
 
   /** Live body bytes by segment of the journal, now. */

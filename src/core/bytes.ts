@@ -30,23 +30,25 @@ export function copyBytes(source: Uint8Array, start: number, end: number, target
   }
 }
 
-/** As `copyBytes`, for a source of at least 4 bytes that keeps a view of itself. */
+/** As `copyBytes`, for a source that keeps a view of itself. */
 export function copyView(source: DataView, start: number, end: number, target: Uint8Array, at: number): void {
   if (target !== targetBytes) {
     targetView = viewOf(target);
     targetBytes = target;
   }
   const into = targetView;
-  // The last step takes what is left and, before that, bytes copied already: a step of full size costs less than a shorter loop.
+  // The last step takes what is left and, before that, bytes copied already: that costs less than a loop of smaller steps.
   if (end - start >= 16) {
     const last = end - 16;
     for (; start < last; start += 16, at += 16) copy16(source, start, into, at);
     copy16(source, last, into, at - start + last);
-    return;
+  } else if (end - start >= 4) {
+    const last = end - 4;
+    for (; start < last; start += 4, at += 4) into.setInt32(at, source.getInt32(start, true), true);
+    into.setInt32(at - start + last, source.getInt32(last, true), true);
+  } else {
+    for (; start < end; start++, at++) into.setUint8(at, source.getUint8(start));
   }
-  const last = end - 4;
-  for (; start < last; start += 4, at += 4) into.setInt32(at, source.getInt32(start, true), true);
-  into.setInt32(at - start + last, source.getInt32(last, true), true);
 }
 
 function copy16(source: DataView, start: number, into: DataView, at: number): void {

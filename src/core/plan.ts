@@ -33,9 +33,9 @@ export class Plan {
   readonly guarded: readonly Queue[];
   /** Some of the queues go by marks of the message. */
   readonly marked: boolean;
+  /** No queue, topic or tap takes the message. */
+  readonly leadsNowhere: boolean;
   readonly #route: Route<Queue, Topic, Tap>;
-  /** A part of what another plan leads to. */
-  readonly #isPart: boolean;
   readonly #namesTargets: boolean;
   #set = 0;
   #setGeneration = -1;
@@ -47,7 +47,6 @@ export class Plan {
    * @param isPart leads to some of the queues of another plan
    */
   constructor(route: Route<Queue, Topic, Tap>, isDelayed = false, isPart = false) {
-    this.#isPart = isPart;
     this.#route = route;
     this.version = route.version;
     this.isDelayed = isDelayed;
@@ -64,6 +63,7 @@ export class Plan {
     this.guarded = mayRefuse.filter((queue) => queue.bound !== undefined && queue.rules.overflow !== 'drop-head');
     this.marked = route.queues.some((queue) => queue.marks !== undefined);
     const inlineMax = route.version < 0 ? INLINE_ALWAYS_MAX : INLINE_TARGETS_MAX;
+    this.leadsNowhere = !isPart && !(this.queues.length > 0 || this.taps.length > 0 || this.topics.length > 0);
     this.#namesTargets = !this.choosy && this.logged.length > inlineMax;
   }
 
@@ -79,11 +79,6 @@ export class Plan {
     }
     this.#delayed ??= new Plan(this.#route, true);
     return this.#delayed;
-  }
-
-  /** No queue, topic or tap takes the message. */
-  get leadsNowhere(): boolean {
-    return !this.#isPart && this.queues.length === 0 && this.taps.length === 0 && this.topics.length === 0;
   }
 
   /** One topic takes the message, and nobody else. */

@@ -330,7 +330,7 @@ export class Producer implements ProducerDoor {
     }
     const refs = queues.length + (keep ? 1 : 0);
     if (refs === 0) return clearedIn;
-    const row = bodies.addTransient(target.template, message, this.#engine.now(), refs);
+    const row = bodies.addTransient(target.template, message, length, this.#engine.now(), refs);
     const lanes = plan.choosy ? entryLogs(queues, message) : plan.lanes;
     const info = plan.isDelayed ? delayInfo(message, this.#engine.now()) : 0;
     for (let n = 0; n < lanes.length; n++) (lanes[n] as EntryLog).pushTransient(row, length, info);

@@ -245,7 +245,7 @@ function handOver({ bodies }: Engine, row: number, copy: BodyRef | undefined, re
     return row;
   }
   const group = logged.flags(row);
-  logged.release(row);
+  bodies.release(row, 0);
   return copy === undefined || refs === 0 ? 0 : logged.add(copy.segment, copy.offset, copy.length, refs, group);
 }
 

@@ -247,7 +247,7 @@ export class Halves {
   }
 
   #release(half: Half): void {
-    for (const { row } of half.state.parts) this.#engine.bodies.logged.release(row);
+    for (const { row } of half.state.parts) this.#engine.bodies.release(row, 0);
   }
 
   /** It has ended, and its bodies were given away or up. */

@@ -121,12 +121,10 @@ export abstract class EntryLog implements AwaitsBatches, Rostered<EntryLog> {
   /** Take an entry out. @param isLogged the journal knows of it already. Answers the bytes it had. */
   takeOut(position: number, isLogged: boolean): number {
     const { ring } = this;
-    const bodies = this.#bodies;
     const row = ring.body(position);
     const info = ring.info(position);
-    const length = bodies.table(info).length(row);
     ring.settle(position);
-    bodies.release(row, info);
+    const length = this.#bodies.release(row, info);
     if (!isLogged && this.logged && (info & TRANSIENT_BODY) === 0) {
       this.#collect().done(position);
     }

@@ -114,10 +114,14 @@ export class BodyTable {
     else this.#setRefs(handle, this.refs(handle) + n);
   }
 
-  /** Count one reference less. Answers true when it was the last one: the handle is no longer valid then. */
-  release(handle: number): boolean {
+  /** Count one reference less. Answers true when it was the last one: the handle is no longer valid then.
+   *  @param was is told where the body is */
+  release(handle: number, was: BodyRef): boolean {
     const page = this.#rows.page(handle);
     const row = this.#rows.index(handle);
+    was.segment = page[row + SEGMENT]!;
+    was.offset = page[row + OFFSET]!;
+    was.length = page[row + LENGTH]!;
     const refs = page[row + REFS]! & 0xffff;
     // Calls of assert cost more than all the rest of this.
     if (refs === 0) assert.fail('released a body that is not in the table');

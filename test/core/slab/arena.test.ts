@@ -54,6 +54,27 @@ t.test('a flow through the arena stays in few chunks', (t) => {
   t.end();
 });
 
+t.test('no two bodies have the same number, though chunks are used again', (t) => {
+  const random = seeded(seedOf(32));
+  const arena = new Arena();
+  const seen = new Set<number>();
+  const alive: { segment: number; length: number }[] = [];
+  for (let n = 1; n <= 50_000; n++) {
+    const length = 16 + (random(200) === 0 ? random(MIB) : random(4000));
+    arena.allocate(length);
+    alive.push({ segment: arena.segment, length });
+    seen.add(arena.serialOf(arena.segment, arena.offset));
+    if (n % 100 === 0) seen.add(arena.nextSerial());
+    // Now and then all go: the chunk in use begins again.
+    for (let left = random(500) === 0 ? 0 : 200; alive.length > left; ) {
+      const body = alive.shift()!;
+      arena.release(body.segment, body.length);
+    }
+  }
+  t.equal(seen.size, 50_500);
+  t.end();
+});
+
 t.test('bodies of no bytes, of a chunk, and larger', (t) => {
   const arena = new Arena();
   arena.allocate(0);

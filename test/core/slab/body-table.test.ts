@@ -12,6 +12,9 @@ interface Body {
   flags: number;
 }
 
+/** Told by the last `release`. */
+const was = { segment: 0, offset: 0, length: 0 };
+
 /** Compare every accessor, the sums and the scan with the model. */
 function check(test: Test, bodies: BodyTable, model: ReadonlyMap<number, Body>, note: string): void {
   const live = new Map<number, number>();
@@ -82,8 +85,11 @@ t.test('model: random bodies, references and flags, with snapshots and reloads',
       slab.bodies.setFlags(handle, body.flags);
     } else {
       body.refs--;
-      const last = slab.bodies.release(handle);
+      const last = slab.bodies.release(handle, was);
       if (last !== (body.refs === 0)) t.fail(`release answered ${last}, seed ${seed}`);
+      const { segment, offset, length } = body;
+      if (was.segment !== segment || was.offset !== offset || was.length !== length)
+        t.fail(`another one went, seed ${seed}`);
       if (!last) return;
       model.delete(handle);
       handles[at] = handles.at(-1)!;
@@ -128,15 +134,15 @@ t.test('counts beyond 16 bits survive a restart and come down to nothing', async
   const { bodies } = await loaded([file], random);
   for (const one of [handle, other]) {
     t.equal(bodies.refs(one), 100_000);
-    for (let n = 1; n < 100_000; n++) if (bodies.release(one)) t.fail(`gone after ${n} releases`);
+    for (let n = 1; n < 100_000; n++) if (bodies.release(one, was)) t.fail(`gone after ${n} releases`);
     t.equal(bodies.refs(one), 1);
     t.equal(bodies.flags(one), one === handle ? 0xffff : 1);
-    t.ok(bodies.release(one));
+    t.ok(bodies.release(one, was));
   }
   t.equal(bodies.count, 0);
   t.equal(bodies.totalBytes, 0);
   t.equal(bodies.liveBytes(1), 0);
-  t.throws(() => bodies.release(handle), /not in the table/);
+  t.throws(() => bodies.release(handle, was), /not in the table/);
 });
 
 t.test('a scan for nothing, and of nothing', async (t) => {

@@ -43,7 +43,7 @@ const PAGES: readonly (readonly [page: string, prelude: string])[] = [
 /** Examples that call the HTTP API: blocks of shell, and indented commands. */
 function examplesIn(page: string): string[] {
   const text = readFileSync(new URL(page, ROOT), 'utf8');
-  const blocks = text.matchAll(/^```sh\n([^]*?)^```$|^(?: {4}(?:curl |[A-Z]+=).*\n(?: {4}.*\n)*)/gm);
+  const blocks = text.matchAll(/^```sh\n([\s\S]*?)^```$|^(?: {4}(?:curl |[A-Z]+=).*\n(?: {4}.*\n)*)/gm);
   return [...blocks].map(([all, block]) => block ?? all).filter((block) => block.includes('curl'));
 }
 

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
+import { batches } from './demo/batches.ts';
 import { deadLetters } from './demo/dead-letters.ts';
 import { dedup } from './demo/dedup.ts';
 import { delay } from './demo/delay.ts';
@@ -26,6 +27,7 @@ import { transactions } from './demo/transactions.ts';
 /** The first is shown unless another is asked for. */
 const FEATURES: readonly Feature[] = [
   tour,
+  batches,
   deadLetters,
   dedup,
   delay,

@@ -1,6 +1,6 @@
 /**
- * Messages in JSON, as HTTP and WebSocket clients see them (docs/protocols/http.md "A message in JSON"), and the `Format`
- * of the properties such clients publish: the head of a message of format `json` is the text of a JSON object with the
+ * Messages in JSON, as HTTP and WebSocket clients see them (docs/protocols/http.md "A message in JSON"), and the
+ * properties such clients publish: the head of a message of format `json` is the text of a JSON object with the
  * members `properties` and `headers`, each present only when something is in it; empty = no properties.
  */
 import { isUtf8 } from 'node:buffer';
@@ -15,7 +15,6 @@ import {
   FLAG_ENDS_GROUP,
   FLAG_RETAIN,
   FLAG_RETAINED,
-  type Format,
   type HubProperties,
   type HubValue,
   keyText,
@@ -112,8 +111,8 @@ export const PUBLISH_PROPERTIES = {
 
 const EMPTY = Buffer.alloc(0);
 
-/** The properties of messages published over HTTP and WebSocket. Format id 5 for ever. */
-export const JSON_FORMAT: Format = { id: 5, name: 'json', toHub };
+/** Of the format of messages published over HTTP and WebSocket (`JSON_FORMAT`), for ever. */
+export const JSON_FORMAT_ID = 5;
 
 const DELAY_NAMES: DelayNames = { delayMs: 'delay_ms', deliverAtMs: 'deliver_at_ms', level: 'delay_level' };
 
@@ -133,7 +132,7 @@ export function fillMessage(
   view.deliverAtMs = deliverAt(broker, delay, names, nowMs);
   const head = encodeHead(said.properties, said.headers);
   const ttlMs = said.properties?.['ttl_ms'];
-  view.format = JSON_FORMAT.id;
+  view.format = JSON_FORMAT_ID;
   view.flags = (said.persistent === false ? 0 : FLAG_DURABLE) | (said.retain === true ? FLAG_RETAIN : 0);
   view.priority = said.priority ?? 0;
   view.expiresAtMs = typeof ttlMs === 'number' ? Math.max(nowMs, view.deliverAtMs) + ttlMs : 0;
@@ -178,7 +177,8 @@ interface Head {
   headers?: JsonHeaders;
 }
 
-function toHub(message: Message): HubProperties {
+/** The properties of a message of format `json`. */
+export function hubOfJson(message: Message): HubProperties {
   const hub: HubProperties = { durable: message.durable, annotations: new Map(), application: [] };
   if (message.priority > 0) hub.priority = message.priority;
   if (message.headEnd === message.headStart) return hub;
@@ -204,7 +204,7 @@ function headJson(broker: Broker, message: Message): string {
   const died = (message.flags & FLAG_DIED) !== 0;
   if (message.headEnd === message.headStart && !died) return '';
   // Our own head is JSON already: everything between its braces.
-  if (message.format === JSON_FORMAT.id && !died) {
+  if (message.format === JSON_FORMAT_ID && !died) {
     return message.bytes.toString('utf8', message.headStart + 1, message.headEnd - 1);
   }
   return hubJson(broker.hub(message));

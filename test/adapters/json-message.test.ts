@@ -1,13 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
-import {
-  checkText,
-  encodeHead,
-  fillMessage,
-  JSON_FORMAT,
-  messageJson,
-  topicOf,
-} from '../../src/adapters/json-message.ts';
+import { JSON_FORMAT } from '../../src/adapters/json-format.ts';
+import { checkText, encodeHead, fillMessage, messageJson, topicOf } from '../../src/adapters/json-message.ts';
 import { hubToJson, type Json, jsonToHub, VALUE_DEPTH_MAX } from '../../src/adapters/json-value.ts';
 import { hubOf } from '../../src/core/hub.ts';
 import {

@@ -3,6 +3,7 @@
  * share one `Client` and one `Producer`: publishes of many requests go into one group commit. It ends when idle.
  */
 import {
+  type Appended,
   type Broker,
   type Client,
   type Clock,
@@ -115,6 +116,20 @@ export class HttpClient {
     });
     if (!routed) throw new CoreError('unroutable', target.key);
     return place;
+  }
+
+  /** Append a batch to a topic as it is, and wait until that is durable. Rejects as `publish` does, and as `Producer.appendBatch` throws. */
+  async appendBatch(target: Target, batch: Message): Promise<Appended> {
+    if (this.#blockedBy !== undefined) throw new CoreError('publishing-blocked', this.#blockedBy);
+    while (this.#full !== undefined) await this.#drained(this.#full);
+    if (this.#closed !== undefined) throw this.#closed;
+    const address = this.#addresses.find(target);
+    let appended: Appended | undefined;
+    await this.#confirmed(() => {
+      appended = this.#producer.appendBatch(address, batch, CONFIRM);
+      return appended.goesOn;
+    });
+    return appended as unknown as Appended;
   }
 
   /** Prepare a half message, and wait until it is on disk. Rejects as `publish` does, and as the producer throws. */

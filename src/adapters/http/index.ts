@@ -5,7 +5,8 @@ import { Ajv } from 'ajv';
 import { type ConnectionError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import type { Broker, Clock, Limits } from '../../core/index.ts';
 import type { Authenticator } from '../auth.ts';
-import { JSON_FORMAT } from '../json-message.ts';
+import { BATCH_TYPE } from '../json-batch.ts';
+import { JSON_FORMAT } from '../json-format.ts';
 import type { Log } from '../log.ts';
 import { OriginPolicy } from '../web.ts';
 import { HttpContext } from './context.ts';
@@ -28,6 +29,7 @@ import { batchRoutes, publishRoutes } from './routes/publish.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { redriveRoutes } from './routes/redrives.ts';
 import { retainedRoutes } from './routes/retained.ts';
+import { streamBatchRoutes } from './routes/stream-batches.ts';
 import { streamRoutes } from './routes/streams.ts';
 import { transactionRoutes } from './routes/transactions.ts';
 import { vhostRoutes } from './routes/vhosts.ts';
@@ -159,6 +161,12 @@ function v1(scope: FastifyInstance, context: HttpContext): void {
     raw.removeAllContentTypeParsers();
     raw.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, parsed) => parsed(null, body));
     publishRoutes(raw, context);
+    done();
+  });
+  scope.register((lines, _options, done) => {
+    lines.removeAllContentTypeParsers();
+    lines.addContentTypeParser(BATCH_TYPE, { parseAs: 'buffer' }, (_request, body, parsed) => parsed(null, body));
+    streamBatchRoutes(lines, context);
     done();
   });
 }

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import { type Broker, type Clock, CoreError, type ErrorCode, type Limits, type Timer } from '../../core/index.ts';
 import type { Authenticator, Login } from '../auth.ts';
-import { JSON_FORMAT } from '../json-message.ts';
+import { JSON_FORMAT } from '../json-format.ts';
 import { peerOf } from '../listener.ts';
 import type { Log } from '../log.ts';
 import { basicCredentials, loginOf, OriginPolicy } from '../web.ts';

@@ -1,21 +1,14 @@
 /** Topics over HTTP, where they are called streams (`/v1/topics` publishes to the topic exchange): make, append, read. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import {
-  CoreError,
-  Message,
-  type MessageOrigin,
-  type PartitionInfo,
-  type TopicInfo,
-  type TopicSettings,
-} from '../../../core/index.ts';
-import { bodyOf, fillMessage, type JsonPublish, messageJsonTail, PUBLISH_PROPERTIES } from '../../json-message.ts';
-import { type JsonPlace, offsetOf } from '../../read-place.ts';
+import { CoreError, Message, type MessageOrigin, type TopicInfo, type TopicSettings } from '../../../core/index.ts';
+import { bodyOf, fillMessage, type JsonPublish, PUBLISH_PROPERTIES } from '../../json-message.ts';
+import type { JsonPlace } from '../../read-place.ts';
 import { queueTarget } from '../../targets.ts';
 import type { HttpClient } from '../clients.ts';
 import type { HttpContext } from '../context.ts';
 import { httpError } from '../errors.ts';
 import { COUNT, type ListQuery, listQuery, NAME, object, PARTITION, page, query } from '../schemas.ts';
-import { readStream, type StreamPage } from '../stream-page.ts';
+import { partitionOf, readPage, recordJson } from '../stream-page.ts';
 
 /** Messages of one append. */
 const APPEND_MAX = 10_000;
@@ -219,38 +212,26 @@ async function read(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const { stream, partition } = request.params;
-  const { max, wait_ms: waitMs } = request.query;
-  const { broker, options } = context;
-  const gone = new AbortController();
-  const onClose = () => gone.abort();
-  reply.raw.once('close', onClose);
-  try {
-    const found: StreamPage = await context.withClient(request, async ({ client }) => {
-      const offset = await offsetOf(request.query, 'first', (from) => client.offsetOf(stream, partition, from));
-      const end = () => detail(broker.admin.topics.get(client.vhost, stream), partition).durableEnd;
-      const show = (at: number, message: Message) =>
-        `{"offset":${at}${groupJson(message)},${messageJsonTail(broker, message)}`;
-      const limits = { max, bytesMax: context.limits.leaseBytesMax, waitMs };
-      return readStream(client, { stream, partition, offset }, limits, { end, show }, options.clock, gone.signal);
+  const { max, wait_ms: waitMs, ...place } = request.query;
+  const { broker, options, limits } = context;
+  const messages: string[] = [];
+  let bytes = 0;
+  let next = -1;
+  const from = await context.withClient(request, ({ client }) => {
+    const around = { broker, client, clock: options.clock, response: reply.raw };
+    return readPage({ stream, partition, place, waitMs }, around, (batch) => {
+      const text = recordJson(broker, batch.offset, batch.message);
+      messages.push(text);
+      bytes += text.length;
+      next = batch.offset + Math.max(1, batch.sealed);
+      return messages.length < max && bytes < limits.leaseBytesMax;
     });
-    const { start, durableEnd } = detail(broker.admin.topics.get(context.vhost(request), stream), partition);
-    return reply
-      .header('content-type', 'application/json; charset=utf-8')
-      .header('cache-control', 'no-store')
-      .send(`{"next":${found.next},"start":${start},"end":${durableEnd},"messages":[${found.messages.join(',')}]}`);
-  } finally {
-    reply.raw.off('close', onClose);
-  }
-}
-
-function groupJson({ bytes, groupStart, groupEnd }: Message): string {
-  return groupEnd === groupStart ? '' : `,"group":${JSON.stringify(bytes.toString('utf8', groupStart, groupEnd))}`;
-}
-
-function detail(info: TopicInfo | undefined, partition: number): PartitionInfo {
-  const found = info?.details[partition];
-  if (found === undefined) throw new CoreError('not-found', 'the stream was deleted');
-  return found;
+  });
+  const { start, durableEnd } = partitionOf(broker.admin.topics.get(context.vhost(request), stream), partition);
+  return reply
+    .header('content-type', 'application/json; charset=utf-8')
+    .header('cache-control', 'no-store')
+    .send(`{"next":${next < 0 ? from : next},"start":${start},"end":${durableEnd},"messages":[${messages.join(',')}]}`);
 }
 
 // ---- Producers ----------------------------------------------------------------------------------------------------

@@ -10,26 +10,14 @@ import {
   CONFIRM,
   type CoreError,
   FLAG_DURABLE,
-  limitsWith,
   Message,
   type Producer,
   RoutingKey,
 } from '../core/index.ts';
-import { openJournal } from '../core/journal/index.ts';
-import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 import { Prng } from './prng.ts';
-import { SimClock } from './sim-clock.ts';
-import { SimDisk } from './sim-disk.ts';
+import type { SimClock } from './sim-clock.ts';
+import { type Ended, SimMachine } from './sim-machine.ts';
 
-/** Small, so that segments roll, bodies leave memory, and slots are searched more than once. */
-const LIMITS = limitsWith({
-  segmentBytes: 64 * 1024,
-  batchBytesMax: 8 * 1024,
-  tailCacheBytesMax: 16 * 1024,
-  readAheadBytesMax: 8 * 1024,
-  diskFreeBytesMin: 0,
-  delayedNearMin: 4,
-});
 const HOUR_MS = 3_600_000;
 /** Longer than a write takes. */
 const QUIET_MS = 20;
@@ -62,10 +50,9 @@ export class DelaySimulation {
   /** What happened, line by line. */
   readonly log: string[] = [];
   readonly #prng: Prng;
-  readonly #clock = new SimClock();
-  readonly #disk: SimDisk;
+  readonly #machine: SimMachine;
+  readonly #clock: SimClock;
   readonly #entries = new Map<number, Entry>();
-  #running!: RunningBroker & { internals: Internals };
   #client!: Client;
   #producer!: Producer;
   /** Messages whose confirm is awaited, in order. */
@@ -76,26 +63,24 @@ export class DelaySimulation {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
-    this.#disk = new SimDisk({ seed: seed ^ 0x5eed, clock: this.#clock, latencyMsMax: 2 });
+    this.#machine = new SimMachine({ seed, limits: { delayedNearMin: 4 } });
+    this.#clock = this.#machine.clock;
   }
 
   /** Do `steps` random things; rejects at the first that is not as it must be. */
   async run(steps: number): Promise<void> {
     await this.#open();
-    for (const [name, args] of QUEUES) {
-      const settings = { durable: true, autoDelete: false, exclusive: false, arguments: args };
-      await this.#clock.drive(this.#admin.declareQueue('/', name, settings));
-    }
+    for (const [name, args] of QUEUES) await this.#machine.declare(name, args);
     for (let n = 0; n < steps; n++) await this.#step();
     await this.#restart('clean');
     await this.#jump(100 * HOUR_MS);
     for (const name of QUEUES.keys()) await this.#drain(name, true);
     for (const entry of this.#entries.values()) assert.equal(entry.state, 'gone', `${entry.id} was never delivered`);
-    await this.#clock.drive(this.#running.close());
+    await this.#machine.end('clean');
   }
 
   get #admin() {
-    return this.#running.broker.admin;
+    return this.#machine.broker.admin;
   }
 
   async #step(): Promise<void> {
@@ -121,28 +106,23 @@ export class DelaySimulation {
     else if (what === 'list') await this.#list(name);
     else if (what === 'jump') await this.#jump(prng.pick([-5, -1, 0.01, 1, 3, 8]) * HOUR_MS);
     else if (what === 'purge') await this.#purge(name);
-    else if (what === 'checkpoint') await this.#drive(this.#running.internals.checkpointer.run());
+    else if (what === 'checkpoint') await this.#drive(this.#machine.checkpoint());
     else await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
   }
 
   // ---- Life and death, and time -----------------------------------------------------------------------------------
 
   async #open(): Promise<void> {
-    const options = { disk: this.#disk, clock: this.#clock, limits: LIMITS, log: () => {} };
-    const recovery = await this.#clock.drive(openJournal(options));
-    this.#running = await this.#clock.drive(startBroker(options, recovery));
-    this.#client = this.#running.broker.client('/', { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' }, {});
+    await this.#machine.start();
+    this.#client = this.#machine.connect();
     this.#producer = this.#client.producer({ onConfirm: (upTo) => this.#onConfirm(upTo) });
     this.#asked = [];
     this.#confirmed = 0;
   }
 
-  async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
+  async #restart(how: Ended): Promise<void> {
     this.log.push(`restart ${how}`);
-    if (how === 'clean') await this.#clock.drive(this.#running.close());
-    else if (how === 'crash') this.#disk.crash();
-    else this.#disk.kill();
-    this.#clock.clear();
+    await this.#machine.end(how);
     if (this.#prng.chance(0.3)) this.#clock.epochMs += this.#prng.between(1, 5) * HOUR_MS;
     for (const entry of this.#entries.values()) if (!entry.persistent) entry.state = 'gone';
     await this.#open();
@@ -261,7 +241,7 @@ export class DelaySimulation {
     if (entry?.handle === undefined) return;
     this.log.push(`${what} ${entry.id}, ${entry.state}`);
     // Firing waits for the journal: nothing is to become due meanwhile.
-    while (this.#running.internals.engine.undurable !== 0) await this.#advance(1);
+    while (this.#machine.internals.engine.undurable !== 0) await this.#advance(1);
     const before = entry.state;
     const call = this.#admin.delays[what]('/', entry.queue, entry.handle);
     if (before === 'waiting' && prng.chance(0.3)) {

@@ -10,28 +10,17 @@ import {
   type DeliveryBatch,
   FLAG_DURABLE,
   FLAG_ENDS_GROUP,
-  limitsWith,
   Message,
   type Producer,
   RoutingKey,
   type SettleOp,
   type Subscription,
 } from '../core/index.ts';
-import { openJournal } from '../core/journal/index.ts';
 import { groupHashOf } from '../core/selection/group-hash.ts';
-import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 import { Prng } from './prng.ts';
-import { SimClock } from './sim-clock.ts';
-import { SimDisk } from './sim-disk.ts';
+import type { SimClock } from './sim-clock.ts';
+import { type Ended, SimMachine } from './sim-machine.ts';
 
-/** Small, so that segments roll and bodies leave memory. */
-const LIMITS = limitsWith({
-  segmentBytes: 64 * 1024,
-  batchBytesMax: 8 * 1024,
-  tailCacheBytesMax: 16 * 1024,
-  readAheadBytesMax: 8 * 1024,
-  diskFreeBytesMin: 0,
-});
 /** Longer than any work takes. */
 const REST_MS = 200;
 const QUEUE = 'q';
@@ -80,15 +69,14 @@ export class GroupsSimulation {
   /** What happened, line by line. */
   readonly log: string[] = [];
   readonly #prng: Prng;
-  readonly #clock = new SimClock();
-  readonly #disk: SimDisk;
+  readonly #machine: SimMachine;
+  readonly #clock: SimClock;
   readonly #buckets: number;
   readonly #levels: number;
   readonly #rebalances: boolean;
   readonly #groups: number;
   readonly #entries = new Map<number, Entry>();
   readonly #state = new Map<number, Bucket>();
-  #running!: RunningBroker & { internals: Internals };
   #client!: Client;
   #producer!: Producer;
   #takers: Taker[] = [];
@@ -99,7 +87,8 @@ export class GroupsSimulation {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
-    this.#disk = new SimDisk({ seed: seed ^ 0x5eed, clock: this.#clock, latencyMsMax: 2 });
+    this.#machine = new SimMachine({ seed });
+    this.#clock = this.#machine.clock;
     this.#buckets = this.#prng.pick([1, 3, 16, 1024]);
     this.#levels = this.#prng.pick([0, 0, 3]);
     this.#rebalances = this.#prng.chance(0.3);
@@ -110,14 +99,12 @@ export class GroupsSimulation {
   async run(steps: number): Promise<void> {
     await this.#open();
     const args = { 'x-group-buckets': this.#buckets, 'x-max-priority': this.#levels };
-    const settings = { durable: true, autoDelete: false, exclusive: false };
     const rebalance = this.#rebalances ? { 'x-group-rebalance': true } : {};
-    const { admin } = this.#running.broker;
-    await this.#clock.drive(admin.declareQueue('/', QUEUE, { ...settings, arguments: { ...args, ...rebalance } }));
+    await this.#machine.declare(QUEUE, { ...args, ...rebalance });
     for (let n = 0; n < steps; n++) await this.#step();
     await this.#restart('clean');
     await this.#drain();
-    await this.#clock.drive(this.#running.close());
+    await this.#machine.end('clean');
   }
 
   async #step(): Promise<void> {
@@ -142,7 +129,7 @@ export class GroupsSimulation {
     else if (what === 'wait') await this.#clock.advance(prng.float() * 3);
     else if (what === 'rest') await this.#rest();
     else if (what === 'purge') await this.#purge();
-    else if (what === 'checkpoint') await this.#clock.drive(this.#running.internals.checkpointer.run());
+    else if (what === 'checkpoint') await this.#clock.drive(this.#machine.checkpoint());
     else if (what === 'restart') await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
     else if (taker === undefined) return;
     else if (what === 'settle') this.#settle(taker);
@@ -154,16 +141,13 @@ export class GroupsSimulation {
   // ---- Life and death ---------------------------------------------------------------------------------------------
 
   async #open(): Promise<void> {
-    const options = { disk: this.#disk, clock: this.#clock, limits: LIMITS, log: () => {} };
-    const recovery = await this.#clock.drive(openJournal(options));
-    this.#running = await this.#clock.drive(startBroker(options, recovery));
-    const { broker } = this.#running;
+    await this.#machine.start();
     const toHub = (message: Message) => {
       const shade = SHADES[message.bytes[message.headStart] as number] as Shade;
       return { durable: true, annotations: new Map(), application: [['shade', shade] as [string, string]] };
     };
-    broker.registerFormat({ id: 1, name: 'sim', toHub });
-    this.#client = broker.client('/', { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' }, {});
+    this.#machine.broker.registerFormat({ id: 1, name: 'sim', toHub });
+    this.#client = this.#machine.connect();
     this.#producer = this.#client.producer({ onConfirm: (upTo) => this.#onConfirm(upTo) });
     this.#asked = [];
     this.#confirmed = 0;
@@ -171,12 +155,9 @@ export class GroupsSimulation {
     this.#state.clear();
   }
 
-  async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
+  async #restart(how: Ended): Promise<void> {
     this.log.push(`restart ${how}`);
-    if (how === 'clean') await this.#clock.drive(this.#running.close());
-    else if (how === 'crash') this.#disk.crash();
-    else this.#disk.kill();
-    this.#clock.clear();
+    await this.#machine.end(how);
     for (const entry of this.#entries.values()) {
       entry.holder = undefined;
       if (how === 'clean' && entry.done === 'perhaps' && !entry.doubtful) entry.done = 'yes';
@@ -321,7 +302,7 @@ export class GroupsSimulation {
     await this.#rest();
     this.log.push('purge');
     for (const entry of this.#entries.values()) if (this.#isReady(entry)) entry.done = 'yes';
-    const purged = this.#running.broker.admin.purgeQueue('/', QUEUE);
+    const purged = this.#machine.broker.admin.purgeQueue('/', QUEUE);
     // What was in somebody's hands comes back in the midst of it.
     for (const taker of this.#takers) if (this.#prng.chance(0.5)) this.#settle(taker);
     await this.#clock.drive(purged);
@@ -424,7 +405,7 @@ export class GroupsSimulation {
     }
     for (const entry of this.#entries.values())
       if (entry.done === 'no' && !entry.doubtful) assert(found.has(entry.id), `${entry.id} is lost`);
-    assert.equal(this.#running.broker.admin.queue('/', QUEUE)?.ready, 0);
+    assert.equal(this.#machine.broker.admin.queue('/', QUEUE)?.ready, 0);
   }
 }
 

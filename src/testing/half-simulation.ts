@@ -12,27 +12,14 @@ import {
   FLAG_DURABLE,
   type HalfInfo,
   type HalfOp,
-  limitsWith,
   type Producer,
   RoutingKey,
 } from '../core/index.ts';
-import { openJournal } from '../core/journal/index.ts';
-import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 import { Prng } from './prng.ts';
 import { idOf, messageOf } from './sim-broker.ts';
-import { SimClock } from './sim-clock.ts';
-import { SimDisk } from './sim-disk.ts';
+import type { SimClock } from './sim-clock.ts';
+import { type Ended, SimMachine } from './sim-machine.ts';
 
-/** Small, so that segments roll, bodies leave memory, and checks come soon. */
-const LIMITS = limitsWith({
-  segmentBytes: 64 * 1024,
-  batchBytesMax: 8 * 1024,
-  tailCacheBytesMax: 16 * 1024,
-  diskFreeBytesMin: 0,
-  halfFirstCheckMs: 20,
-  halfCheckEveryMs: 30,
-  halfChecks: 3,
-});
 const QUEUES: readonly (readonly [name: string, args: { [name: string]: number }])[] = [
   ['plain', {}],
   ['ranked', { 'x-max-priority': 5 }],
@@ -74,12 +61,11 @@ export class HalfSimulation {
   /** What happened, line by line. */
   readonly log: string[] = [];
   readonly #prng: Prng;
-  readonly #clock = new SimClock();
-  readonly #disk: SimDisk;
+  readonly #machine: SimMachine;
+  readonly #clock: SimClock;
   readonly #sets = new Map<string, HalfSet>();
   /** Set and message of each number. */
   readonly #sent = new Map<number, readonly [HalfSet, Sent]>();
-  #running!: RunningBroker & { internals: Internals };
   #client!: Client;
   #producer!: Producer;
   /** Which set a confirm is about, and how many of its messages are on disk then. */
@@ -91,20 +77,18 @@ export class HalfSimulation {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
-    this.#disk = new SimDisk({ seed: seed ^ 0x5eed, clock: this.#clock, latencyMsMax: 2 });
+    this.#machine = new SimMachine({ seed, limits: { halfFirstCheckMs: 20, halfCheckEveryMs: 30, halfChecks: 3 } });
+    this.#clock = this.#machine.clock;
   }
 
   /** Do `steps` random things; rejects at the first that is not as it must be. */
   async run(steps: number): Promise<void> {
     await this.#open();
-    for (const [name, args] of QUEUES) {
-      const settings = { durable: true, autoDelete: false, exclusive: false, arguments: args };
-      await this.#clock.drive(this.#running.broker.admin.declareQueue('/', name, settings));
-    }
+    for (const [name, args] of QUEUES) await this.#machine.declare(name, args);
     const pattern = { text: '', separator: DOT, levels: [], hidesDollar: false };
     for (const name of FANOUT) {
       const to = { kind: 'queue', name } as const;
-      await this.#clock.drive(this.#running.broker.admin.bind('/', 'amq.fanout', to, pattern, {}));
+      await this.#clock.drive(this.#machine.broker.admin.bind('/', 'amq.fanout', to, pattern, {}));
     }
     for (let n = 0; n < steps; n++) await this.#step();
     await this.#restart('clean');
@@ -113,9 +97,9 @@ export class HalfSimulation {
     for (const [name] of QUEUES) await this.#take(name);
     await this.#audit();
     await this.#clock.advance(100);
-    const { logged } = this.#running.internals.engine.bodies;
+    const { logged } = this.#machine.internals.engine.bodies;
     assert.equal(logged.count, 0, 'everything was taken or rolled back, and bodies are left');
-    await this.#clock.drive(this.#running.close());
+    await this.#machine.end('clean');
   }
 
   async #step(): Promise<void> {
@@ -141,17 +125,15 @@ export class HalfSimulation {
     else if (what === 'noise') this.#publishNoise();
     else if (what === 'take') await this.#take(prng.pick(QUEUES)[0]);
     else if (what === 'wait') await this.#clock.advance(prng.chance(0.2) ? prng.between(1, 100) : prng.float() * 3);
-    else if (what === 'checkpoint') await this.#clock.drive(this.#running.internals.checkpointer.run());
+    else if (what === 'checkpoint') await this.#clock.drive(this.#machine.checkpoint());
     else if (what === 'restart') await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
   }
 
   // ---- Life and death ---------------------------------------------------------------------------------------------
 
   async #open(): Promise<void> {
-    const options = { disk: this.#disk, clock: this.#clock, limits: LIMITS, log: () => {} };
-    const recovery = await this.#clock.drive(openJournal(options));
-    this.#running = await this.#clock.drive(startBroker(options, recovery));
-    this.#client = this.#running.broker.client('/', { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' }, {});
+    await this.#machine.start();
+    this.#client = this.#machine.connect();
     this.#waiting = [];
     this.#confirmed = 0;
     this.#producer = this.#client.producer({
@@ -166,20 +148,17 @@ export class HalfSimulation {
       this.#client.checker(group, { onCheck: (check) => this.#answer(check.id, check.messages) });
   }
 
-  async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
+  async #restart(how: Ended): Promise<void> {
     this.log.push(`restart ${how}`);
-    const { halves } = this.#running.broker.admin;
-    if (how === 'clean') await this.#clock.drive(this.#running.close());
-    else if (how === 'crash') this.#disk.crash();
-    else this.#disk.kill();
+    const { halves } = this.#machine.broker.admin;
+    await this.#machine.end(how);
     // Only now: until it has closed, something may still come to its end.
     const before = how === 'clean' ? halves.list('/') : [];
-    this.#clock.clear();
     await this.#open();
     // What was due by now was asked about while the broker started.
     const quiet = before.filter(({ nextCheckMs }) => nextCheckMs === undefined || nextCheckMs > this.#clock.now());
     const ids = new Set(quiet.map(({ id }) => id));
-    const after = this.#running.broker.admin.halves.list('/').filter(({ id }) => ids.has(id));
+    const after = this.#machine.broker.admin.halves.list('/').filter(({ id }) => ids.has(id));
     if (how === 'clean') assert.deepEqual(after, quiet);
     await this.#audit();
   }
@@ -306,7 +285,7 @@ export class HalfSimulation {
       await this.#drained(subscription);
       subscription.close();
     }
-    const open = new Map(this.#running.broker.admin.halves.list('/').map((info) => [info.id, info]));
+    const open = new Map(this.#machine.broker.admin.halves.list('/').map((info) => [info.id, info]));
     for (const set of this.#sets.values()) this.#auditSet(set, open.get(set.id), found);
     this.#auditing = false;
   }

@@ -11,28 +11,17 @@ import {
   type DeliveryBatch,
   FLAG_DURABLE,
   type Format,
-  limitsWith,
   Message,
   type Producer,
   RoutingKey,
   type Subscription,
 } from '../core/index.ts';
-import { openJournal } from '../core/journal/index.ts';
-import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 import { Prng } from './prng.ts';
-import { SimClock } from './sim-clock.ts';
-import { SimDisk } from './sim-disk.ts';
+import type { SimClock } from './sim-clock.ts';
+import { type Ended, SimMachine } from './sim-machine.ts';
 
-const LIMITS = limitsWith({
-  segmentBytes: 64 * 1024,
-  batchBytesMax: 8 * 1024,
-  tailCacheBytesMax: 16 * 1024,
-  readAheadBytesMax: 8 * 1024,
-  diskFreeBytesMin: 0,
-});
 const WINDOW_MS = 400;
 const NAMES = 12;
-const DURABLE = { durable: true, autoDelete: false, exclusive: false };
 
 /** The first four bytes of a head are the message id, and the property `name` as well. */
 const FORMAT: Format = {
@@ -89,13 +78,12 @@ export class MarksSimulation {
   readonly log: string[] = [];
   readonly counts = { repeats: 0, replaced: 0 };
   readonly #prng: Prng;
-  readonly #clock = new SimClock();
-  readonly #disk: SimDisk;
+  readonly #machine: SimMachine;
+  readonly #clock: SimClock;
   readonly #dedup = new Ledger('dedup', { 'x-dedup-window-ms': WINDOW_MS });
   readonly #last = new Ledger('last', { 'x-last-value-key': 'name', 'x-max-priority': 2 });
   readonly #ledgers = [this.#dedup, this.#last];
   readonly #byNumber = new Map<number, Sent>();
-  #running!: RunningBroker & { internals: Internals };
   #client!: Client;
   #producer!: Producer;
   #consumers: Consumer[] = [];
@@ -105,18 +93,17 @@ export class MarksSimulation {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
-    this.#disk = new SimDisk({ seed: seed ^ 0x5eed, clock: this.#clock, latencyMsMax: 2 });
+    this.#machine = new SimMachine({ seed });
+    this.#clock = this.#machine.clock;
   }
 
   /** Do `steps` random things; rejects at the first that is not as it must be. */
   async run(steps: number): Promise<void> {
     await this.#start();
-    for (const { name, arguments: args } of this.#ledgers) {
-      await this.#clock.drive(this.#running.broker.admin.declareQueue('/', name, { ...DURABLE, arguments: args }));
-    }
+    for (const { name, arguments: args } of this.#ledgers) await this.#machine.declare(name, args);
     for (let n = 0; n < steps; n++) await this.#step();
     await this.#restart('clean');
-    await this.#clock.drive(this.#running.close());
+    await this.#machine.end('clean');
   }
 
   async #step(): Promise<void> {
@@ -129,30 +116,25 @@ export class MarksSimulation {
     else if (what === 'settle' && consumer !== undefined) this.#settle(consumer);
     else if (what === 'leave' && consumer !== undefined) this.#leave(consumer);
     else if (what === 'wait') await this.#clock.advance(prng.chance(0.2) ? prng.between(1, 300) : prng.float() * 3);
-    else if (what === 'checkpoint') await this.#clock.drive(this.#running.internals.checkpointer.run());
+    else if (what === 'checkpoint') await this.#clock.drive(this.#machine.checkpoint());
     else if (what === 'restart') await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
   }
 
   // ---- Life and death ---------------------------------------------------------------------------------------------
 
   async #start(): Promise<void> {
-    const options = { disk: this.#disk, clock: this.#clock, limits: LIMITS, log: () => {} };
-    const recovery = await this.#clock.drive(openJournal(options));
-    this.#running = await this.#clock.drive(startBroker(options, recovery));
-    this.#running.broker.registerFormat(FORMAT);
-    this.#client = this.#running.broker.client('/', { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' }, {});
+    await this.#machine.start();
+    this.#machine.broker.registerFormat(FORMAT);
+    this.#client = this.#machine.connect();
     this.#producer = this.#client.producer({ onConfirm: (upTo) => this.#onConfirm(upTo) });
     this.#asked = [];
     this.#confirmed = 0;
     this.#consumers = [];
   }
 
-  async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
+  async #restart(how: Ended): Promise<void> {
     this.log.push(`restart ${how}`);
-    if (how === 'clean') await this.#clock.drive(this.#running.close());
-    else if (how === 'crash') this.#disk.crash();
-    else this.#disk.kill();
-    this.#clock.clear();
+    await this.#machine.end(how);
     await this.#start();
     await this.#audit();
   }
@@ -242,7 +224,7 @@ export class MarksSimulation {
         while (batch.next()) found.add(this.#see(ledger, batch.message));
       };
       const looking = this.#client.subscribe(ledger.name, { credit: 1e9 }, { onDeliveries });
-      await this.#clock.run(() => (this.#running.broker.admin.queue('/', ledger.name)?.ready ?? 0) === 0);
+      await this.#clock.run(() => (this.#machine.broker.admin.queue('/', ledger.name)?.ready ?? 0) === 0);
       for (const list of ledger.sent.values()) {
         if (ledger === this.#dedup) this.#checkWindow(ledger, list, found);
         else this.#checkLast(ledger, list, found);

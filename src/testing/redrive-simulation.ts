@@ -9,28 +9,17 @@ import {
   CONFIRM,
   FLAG_DURABLE,
   type HubValue,
-  limitsWith,
   Message,
   type Producer,
   RoutingKey,
 } from '../core/index.ts';
-import { openJournal } from '../core/journal/index.ts';
-import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 import { sameArguments } from '../core/tlv.ts';
 import type { Topology } from '../core/topology.ts';
 import { dump } from './dump.ts';
 import { Prng } from './prng.ts';
-import { SimClock } from './sim-clock.ts';
-import { SimDisk } from './sim-disk.ts';
+import type { SimClock } from './sim-clock.ts';
+import { type Ended, SimMachine } from './sim-machine.ts';
 
-/** Small, so that segments roll and bodies leave memory. */
-const LIMITS = limitsWith({
-  segmentBytes: 64 * 1024,
-  batchBytesMax: 8 * 1024,
-  tailCacheBytesMax: 16 * 1024,
-  readAheadBytesMax: 8 * 1024,
-  diskFreeBytesMin: 0,
-});
 const WORK = ['work.a', 'work.b', 'work.c'] as const;
 const DEAD = 'dead';
 const KEEP_ALL = { 'dead-letter-exchange': '', 'dead-letter-routing-key': DEAD } as const;
@@ -41,9 +30,8 @@ export class RedriveSimulation {
   /** How often a redrive has moved something. */
   moved = 0;
   readonly #prng: Prng;
-  readonly #clock = new SimClock();
-  readonly #disk: SimDisk;
-  #running!: RunningBroker & { internals: Internals };
+  readonly #machine: SimMachine;
+  readonly #clock: SimClock;
   #client!: Client;
   #producer!: Producer;
   /** Numbers whose confirm is awaited, in order; `#confirmed` of them have it. */
@@ -59,20 +47,21 @@ export class RedriveSimulation {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
-    this.#disk = new SimDisk({ seed: seed ^ 0x5eed, clock: this.#clock, latencyMsMax: 2 });
+    this.#machine = new SimMachine({ seed });
+    this.#clock = this.#machine.clock;
   }
 
   /** Do `steps` random things; rejects at the first that is not as it must be. */
   async run(steps: number): Promise<void> {
     await this.#open();
-    for (const name of [...WORK, DEAD]) await this.#declare(name);
+    for (const name of [...WORK, DEAD]) await this.#machine.declare(name);
     // Whatever policies say, nothing that is given up is deleted.
     for (const name of WORK) await this.#setLive(name, KEEP_ALL);
     for (let n = 0; n < steps; n++) await this.#step();
     await this.#restart('clean');
     await this.#clock.advance(60_000);
     await this.#audit();
-    await this.#clock.drive(this.#running.close());
+    await this.#machine.end('clean');
   }
 
   async #step(): Promise<void> {
@@ -95,17 +84,15 @@ export class RedriveSimulation {
     else if (what === 'cancel') this.#cancel();
     else if (what === 'complete') this.#complete(prng.pick([...WORK, DEAD]));
     else if (what === 'wait') await this.#clock.advance(prng.chance(0.2) ? prng.between(1, 300) : prng.float() * 3);
-    else if (what === 'checkpoint') await this.#clock.drive(this.#running.internals.checkpointer.run());
+    else if (what === 'checkpoint') await this.#clock.drive(this.#machine.checkpoint());
     else await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
   }
 
   // ---- Life and death ---------------------------------------------------------------------------------------------
 
   async #open(): Promise<void> {
-    const options = { disk: this.#disk, clock: this.#clock, limits: LIMITS, log: () => {} };
-    const recovery = await this.#clock.drive(openJournal(options));
-    this.#running = await this.#clock.drive(startBroker(options, recovery));
-    this.#client = this.#running.broker.client('/', { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' }, {});
+    await this.#machine.start();
+    this.#client = this.#machine.connect();
     this.#asked = [];
     this.#answered = 0;
     this.#producer = this.#client.producer({
@@ -118,29 +105,21 @@ export class RedriveSimulation {
     });
   }
 
-  async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
+  async #restart(how: Ended): Promise<void> {
     this.log.push(`restart ${how}`);
     this.#countMoved();
-    const topology = this.#running.internals.topology;
-    if (how === 'clean') await this.#clock.drive(this.#running.close());
-    else if (how === 'crash') this.#disk.crash();
-    else this.#disk.kill();
+    const topology = this.#machine.internals.topology;
+    await this.#machine.end(how);
     const before = how === 'clean' ? settingsOf(topology) : undefined;
-    this.#clock.clear();
     await this.#open();
-    if (before !== undefined) assert.deepEqual(settingsOf(this.#running.internals.topology), before);
-    const { admin } = this.#running.broker;
+    if (before !== undefined) assert.deepEqual(settingsOf(this.#machine.internals.topology), before);
+    const { admin } = this.#machine.broker;
     assert.deepEqual(admin.redrives.list('/'), [], 'jobs do not survive');
     for (const [name, live] of this.#live) assert(sameArguments(admin.queue('/', name)?.liveRules ?? {}, live));
     const policies = admin.policies.list('/');
     assert.equal(policies.length, this.#policies.size);
     for (const { name, definition } of policies) assert(sameArguments(definition, this.#policies.get(name) ?? {}));
     await this.#audit();
-  }
-
-  async #declare(name: string): Promise<void> {
-    const settings = { durable: true, autoDelete: false, exclusive: false, arguments: {} };
-    await this.#clock.drive(this.#running.broker.admin.declareQueue('/', name, settings));
   }
 
   // ---- Rules ------------------------------------------------------------------------------------------------------
@@ -164,12 +143,12 @@ export class RedriveSimulation {
 
   async #setLive(name: string, rules: { [name: string]: HubValue }): Promise<void> {
     this.log.push(`${name} ${JSON.stringify(rules)}`);
-    await this.#clock.drive(this.#running.broker.admin.policies.setQueueRules('/', name, rules));
+    await this.#clock.drive(this.#machine.broker.admin.policies.setQueueRules('/', name, rules));
     this.#live.set(name, rules);
   }
 
   async #changePolicy(name: string): Promise<void> {
-    const { policies } = this.#running.broker.admin;
+    const { policies } = this.#machine.broker.admin;
     if (this.#policies.has(name) && this.#prng.chance(0.5)) {
       await this.#clock.drive(policies.remove('/', name));
       this.#policies.delete(name);
@@ -228,7 +207,7 @@ export class RedriveSimulation {
 
   #redrive(): void {
     const prng = this.#prng;
-    const { redrives } = this.#running.broker.admin;
+    const { redrives } = this.#machine.broker.admin;
     const under = redrives.list('/').some(({ endedAtMs }) => endedAtMs === undefined);
     if (under) return;
     this.#countMoved();
@@ -240,12 +219,12 @@ export class RedriveSimulation {
   }
 
   #cancel(): void {
-    const { redrives } = this.#running.broker.admin;
+    const { redrives } = this.#machine.broker.admin;
     for (const { id } of redrives.list('/')) redrives.cancel('/', id);
   }
 
   #countMoved(): void {
-    for (const { moved } of this.#running.broker.admin.redrives.list('/').slice(0, 1)) this.moved += moved;
+    for (const { moved } of this.#machine.broker.admin.redrives.list('/').slice(0, 1)) this.moved += moved;
   }
 
   // ---- Checks -----------------------------------------------------------------------------------------------------

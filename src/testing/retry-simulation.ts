@@ -11,29 +11,18 @@ import {
   CONFIRM,
   type DeliveryBatch,
   FLAG_DURABLE,
-  limitsWith,
   type Message,
   type Producer,
   RoutingKey,
   type SettleOp,
   type Subscription,
 } from '../core/index.ts';
-import { openJournal } from '../core/journal/index.ts';
-import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 
 import { Prng } from './prng.ts';
 import { idOf, messageOf } from './sim-broker.ts';
-import { SimClock } from './sim-clock.ts';
-import { SimDisk } from './sim-disk.ts';
+import type { SimClock } from './sim-clock.ts';
+import { type Ended, SimMachine } from './sim-machine.ts';
 
-/** Small, so that segments roll and bodies leave memory. */
-const LIMITS = limitsWith({
-  segmentBytes: 64 * 1024,
-  batchBytesMax: 8 * 1024,
-  tailCacheBytesMax: 16 * 1024,
-  readAheadBytesMax: 8 * 1024,
-  diskFreeBytesMin: 0,
-});
 /** Longer than anything waits. */
 const LONG_MS = 5_000;
 /** What is due is handed out within the next turns. */
@@ -102,10 +91,9 @@ export class RetrySimulation {
   /** What happened, line by line. */
   readonly log: string[] = [];
   readonly #prng: Prng;
-  readonly #clock = new SimClock();
-  readonly #disk: SimDisk;
+  readonly #machine: SimMachine;
+  readonly #clock: SimClock;
   readonly #entries = new Map<number, Entry>();
-  #running!: RunningBroker & { internals: Internals };
   #producer!: Producer;
   #consumers: Consumer[] = [];
   /** Messages whose confirm is awaited, in order. */
@@ -115,17 +103,18 @@ export class RetrySimulation {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
-    this.#disk = new SimDisk({ seed: seed ^ 0x5eed, clock: this.#clock, latencyMsMax: 2 });
+    this.#machine = new SimMachine({ seed });
+    this.#clock = this.#machine.clock;
   }
 
   /** Do `steps` random things; rejects at the first that is not as it must be. */
   async run(steps: number): Promise<void> {
     await this.#open();
-    for (const queue of QUEUES) await this.#declare(queue.name, argumentsOf(queue));
+    for (const queue of QUEUES) await this.#machine.declare(queue.name, argumentsOf(queue));
     for (let n = 0; n < steps; n++) await this.#step();
     await this.#restart('clean');
     await this.#audit();
-    await this.#clock.drive(this.#running.close());
+    await this.#machine.end('clean');
   }
 
   async #step(): Promise<void> {
@@ -147,7 +136,7 @@ export class RetrySimulation {
     else if (what === 'settle' && consumer !== undefined) this.#settle(consumer);
     else if (what === 'leave' && consumer !== undefined) this.#leave(consumer, prng.chance(0.5));
     else if (what === 'wait') await this.#clock.advance(prng.chance(0.3) ? prng.between(1, 200) : prng.float() * 3);
-    else if (what === 'checkpoint') await this.#clock.drive(this.#running.internals.checkpointer.run());
+    else if (what === 'checkpoint') await this.#clock.drive(this.#machine.checkpoint());
     else if (what === 'release') await this.#release(prng.pick(QUEUES));
     else if (what === 'restart') await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
   }
@@ -155,36 +144,23 @@ export class RetrySimulation {
   // ---- Life and death ---------------------------------------------------------------------------------------------
 
   async #open(): Promise<void> {
-    const options = { disk: this.#disk, clock: this.#clock, limits: LIMITS, log: () => {} };
-    const recovery = await this.#clock.drive(openJournal(options));
-    this.#running = await this.#clock.drive(startBroker(options, recovery));
-    const client = this.#connect();
+    await this.#machine.start();
+    const client = this.#machine.connect();
     this.#producer = client.producer({ onConfirm: (upTo) => this.#onConfirm(upTo) });
-    await this.#declare(DEAD, {});
+    await this.#machine.declare(DEAD);
     this.#asked = [];
     this.#confirmed = 0;
     this.#consumers = [];
     this.#life++;
   }
 
-  #connect(): Client {
-    return this.#running.broker.client('/', { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' }, {});
-  }
-
-  async #declare(name: string, args: Arguments): Promise<void> {
-    const settings = { durable: true, autoDelete: false, exclusive: false, arguments: args };
-    await this.#clock.drive(this.#running.broker.admin.declareQueue('/', name, settings));
-  }
-
-  async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
+  async #restart(how: Ended): Promise<void> {
     this.log.push(`restart ${how}`);
     if (how === 'clean') {
       // Closing gives back what is out; the times this takes are those of the last moment.
       for (const consumer of [...this.#consumers]) this.#leave(consumer, false);
-      await this.#clock.drive(this.#running.close());
-    } else if (how === 'crash') this.#disk.crash();
-    else this.#disk.kill();
-    this.#clock.clear();
+    }
+    await this.#machine.end(how);
     await this.#open();
     for (const entry of this.#entries.values()) {
       entry.out = false;
@@ -239,7 +215,7 @@ export class RetrySimulation {
 
   #subscribe(queue: string): void {
     if (this.#consumers.length > 6) return;
-    const client = this.#connect();
+    const client = this.#machine.connect();
     const out = new Map<number, Entry>();
     const onDeliveries = (batch: DeliveryBatch): void => {
       while (batch.next()) out.set(batch.deliveryId, this.#check(queue, batch));
@@ -284,7 +260,7 @@ export class RetrySimulation {
     for (const entry of this.#entries.values()) {
       if (entry.queue === queue) entry.states = entry.states.map((state) => ({ ...state, dueMs: 0 }));
     }
-    await this.#clock.drive(this.#running.broker.admin.releaseDeferred('/', queue.name));
+    await this.#clock.drive(this.#machine.broker.admin.releaseDeferred('/', queue.name));
   }
 
   /** A message was settled. */
@@ -329,7 +305,7 @@ export class RetrySimulation {
   }
 
   #checkDeath({ id, queue }: Entry, message: Message): void {
-    const { annotations } = this.#running.broker.hub(message);
+    const { annotations } = this.#machine.broker.hub(message);
     const reason = annotations.get('x-first-death-reason');
     assert.equal(annotations.get('x-first-death-queue'), queue.name);
     assert(reason === 'rejected' || (reason === 'delivery_limit' && Number.isFinite(queue.limit)), `${id}: ${reason}`);
@@ -358,9 +334,9 @@ export class RetrySimulation {
           found.set(id, name);
         }
       };
-      this.#connect().subscribe(name, { credit: 1e9 }, { onDeliveries });
+      this.#machine.connect().subscribe(name, { credit: 1e9 }, { onDeliveries });
       await this.#clock.advance(LONG_MS);
-      const info = this.#running.broker.admin.queue('/', name);
+      const info = this.#machine.broker.admin.queue('/', name);
       assert.equal((info?.ready ?? 0) + (info?.deferred ?? 0), 0, `${name} is not empty`);
     }
     for (const { id, states, mayBeGone } of this.#entries.values()) {

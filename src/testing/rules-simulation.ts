@@ -10,27 +10,16 @@ import {
   CONFIRM,
   type DeliveryBatch,
   FLAG_DURABLE,
-  limitsWith,
   Message,
   type Producer,
   RoutingKey,
   type SettleOp,
   type Subscription,
 } from '../core/index.ts';
-import { openJournal } from '../core/journal/index.ts';
-import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 import { Prng } from './prng.ts';
-import { SimClock } from './sim-clock.ts';
-import { SimDisk } from './sim-disk.ts';
+import type { SimClock } from './sim-clock.ts';
+import { type Ended, SimMachine } from './sim-machine.ts';
 
-/** Small, so that segments roll and bodies leave memory. */
-const LIMITS = limitsWith({
-  segmentBytes: 64 * 1024,
-  batchBytesMax: 8 * 1024,
-  tailCacheBytesMax: 16 * 1024,
-  readAheadBytesMax: 8 * 1024,
-  diskFreeBytesMin: 0,
-});
 /** Longer than anything that waits, waits. */
 const LONG_MS = 60_000;
 
@@ -125,10 +114,9 @@ export class RulesSimulation {
   /** What happened, line by line. */
   readonly log: string[] = [];
   readonly #prng: Prng;
-  readonly #clock = new SimClock();
-  readonly #disk: SimDisk;
+  readonly #machine: SimMachine;
+  readonly #clock: SimClock;
   readonly #entries = new Map<number, Entry>();
-  #running!: RunningBroker & { internals: Internals };
   #client!: Client;
   #producer!: Producer;
   #consumers: Consumer[] = [];
@@ -139,18 +127,19 @@ export class RulesSimulation {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
-    this.#disk = new SimDisk({ seed: seed ^ 0x5eed, clock: this.#clock, latencyMsMax: 2 });
+    this.#machine = new SimMachine({ seed });
+    this.#clock = this.#machine.clock;
   }
 
   /** Do `steps` random things; rejects at the first that is not as it must be. */
   async run(steps: number): Promise<void> {
     await this.#open();
-    await this.#declare(DEAD, {});
-    for (const { name, arguments: args } of RULED) await this.#declare(name, args);
+    await this.#machine.declare(DEAD);
+    for (const { name, arguments: args } of RULED) await this.#machine.declare(name, args);
     for (let n = 0; n < steps; n++) await this.#step();
     await this.#restart('clean');
     await this.#audit(true);
-    await this.#clock.drive(this.#running.close());
+    await this.#machine.end('clean');
   }
 
   async #step(): Promise<void> {
@@ -173,8 +162,8 @@ export class RulesSimulation {
     else if (what === 'leave' && consumer !== undefined) this.#leave(consumer);
     else if (what === 'wait') await this.#clock.advance(prng.chance(0.2) ? prng.between(1, 200) : prng.float() * 3);
     else if (what === 'sometimes') await this.#comeOrGo();
-    else if (what === 'checkpoint') await this.#clock.drive(this.#running.internals.checkpointer.run());
-    const short = this.#running.broker.admin.queue('/', 'short')?.ready ?? 0;
+    else if (what === 'checkpoint') await this.#clock.drive(this.#machine.checkpoint());
+    const short = this.#machine.broker.admin.queue('/', 'short')?.ready ?? 0;
     assert(short <= LENGTH_MAX, `${short} messages are ready in a queue of at most ${LENGTH_MAX}`);
     if (what === 'restart') await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
   }
@@ -182,22 +171,17 @@ export class RulesSimulation {
   // ---- Life and death ---------------------------------------------------------------------------------------------
 
   async #open(): Promise<void> {
-    const options = { disk: this.#disk, clock: this.#clock, limits: LIMITS, log: () => {} };
-    const recovery = await this.#clock.drive(openJournal(options));
-    this.#running = await this.#clock.drive(startBroker(options, recovery));
-    this.#client = this.#running.broker.client('/', { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' }, {});
+    await this.#machine.start();
+    this.#client = this.#machine.connect();
     this.#producer = this.#client.producer({ onConfirm: (upTo, refused) => this.#onConfirm(upTo, refused) });
     this.#asked = [];
     this.#confirmed = 0;
     this.#consumers = [];
   }
 
-  async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
+  async #restart(how: Ended): Promise<void> {
     this.log.push(`restart ${how}`);
-    if (how === 'clean') await this.#clock.drive(this.#running.close());
-    else if (how === 'crash') this.#disk.crash();
-    else this.#disk.kill();
-    this.#clock.clear();
+    await this.#machine.end(how);
     await this.#open();
     for (const entry of this.#entries.values()) {
       // It may have been refused, and the broker ended before it could say so.
@@ -210,15 +194,10 @@ export class RulesSimulation {
     await this.#audit(false);
   }
 
-  async #declare(name: string, args: Arguments): Promise<void> {
-    const settings = { durable: true, autoDelete: false, exclusive: false, arguments: args };
-    await this.#clock.drive(this.#running.broker.admin.declareQueue('/', name, settings));
-  }
-
   async #comeOrGo(): Promise<void> {
-    const { admin } = this.#running.broker;
+    const { admin } = this.#machine.broker;
     const info = admin.queue('/', SOMETIMES);
-    if (info === undefined) await this.#declare(SOMETIMES, {});
+    if (info === undefined) await this.#machine.declare(SOMETIMES, {});
     else if (info.ready + info.unsettled === 0) await this.#clock.drive(admin.deleteQueue('/', SOMETIMES));
   }
 
@@ -315,7 +294,7 @@ export class RulesSimulation {
     const entry = this.#entry(id);
     assert(!entry.refused || entry.queue.name !== 'refusing', `${id} was refused and is in ${queue}`);
     assert(entry.completed !== 'yes', `${id} was completed for good and is in ${queue}`);
-    const { annotations } = this.#running.broker.hub(message);
+    const { annotations } = this.#machine.broker.hub(message);
     if (queue === entry.queue.name) {
       assert(entry.rejected !== 'yes', `${id} was rejected for good and is back in ${queue}`);
       assert(!annotations.has('x-death'), `${id} has a death history and never died`);
@@ -335,7 +314,7 @@ export class RulesSimulation {
   /** Look into every queue. @param final nothing waits for anything any more: every message must be found */
   async #audit(final: boolean): Promise<void> {
     if (final) {
-      await this.#declare(SOMETIMES, {});
+      await this.#machine.declare(SOMETIMES, {});
       await this.#clock.advance(LONG_MS);
     }
     const found = new Map<number, string>();
@@ -344,7 +323,7 @@ export class RulesSimulation {
     const looking: Subscription[] = [];
     const names = [...RULED.map(({ name }) => name), DEAD, SOMETIMES];
     for (const name of names) {
-      if (this.#running.broker.admin.queue('/', name) === undefined) continue;
+      if (this.#machine.broker.admin.queue('/', name) === undefined) continue;
       looking.push(
         await this.#look(name, (id) => {
           assert.equal(found.get(id), undefined, `${id} is in ${found.get(id)} and in ${name}`);
@@ -379,7 +358,7 @@ export class RulesSimulation {
       while (batch.next()) each(this.#check(queue, batch.message));
     };
     const subscription = this.#client.subscribe(queue, { credit: 1e9 }, { onDeliveries });
-    await this.#clock.run(() => (this.#running.broker.admin.queue('/', queue)?.ready ?? 0) === 0);
+    await this.#clock.run(() => (this.#machine.broker.admin.queue('/', queue)?.ready ?? 0) === 0);
     return subscription;
   }
 }

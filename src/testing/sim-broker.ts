@@ -1,6 +1,6 @@
 /**
- * The broker of a simulation and what it runs on: a disk and a clock that do not exist, and that fail when told to. Starts and
- * ends it in every way there is.
+ * The broker of a simulation whose disk fails, lies and fills up when it is told to. Starts it again after all of that, as an
+ * operator would, and looks into it.
  */
 import { strict as assert } from 'node:assert';
 import {
@@ -9,34 +9,26 @@ import {
   type Client,
   CoreError,
   type DeliveryBatch,
-  limitsWith,
   Message,
   type Pattern,
   type QueueInfo,
 } from '../core/index.ts';
-import { openJournal, type RecoveryRemedy } from '../core/journal/index.ts';
-import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 import { dump } from './dump.ts';
 import { EXCHANGES, type RestartKind } from './script.ts';
-import { SimClock } from './sim-clock.ts';
-import { failure, SimDisk } from './sim-disk.ts';
+import type { SimClock } from './sim-clock.ts';
+import { failure } from './sim-disk.ts';
+import { type Ended, SimMachine } from './sim-machine.ts';
 
 export const DOT = 0x2e;
 const ALL: Pattern = { text: '#', separator: DOT, levels: [ANY_MANY], hidesDollar: false };
-/** Small, so that segments roll, bodies leave memory, windows are many and alarms begin. */
-const LIMITS = limitsWith({
-  segmentBytes: 64 * 1024,
-  batchBytesMax: 8 * 1024,
+/** So that bodies leave the arena too, and alarms begin. */
+const LIMITS = {
   tailCacheBytesMax: 32 * 1024,
   volatileBytesMax: 256 * 1024,
-  readAheadBytesMax: 8 * 1024,
   unconfirmedBytesMax: 64 * 1024,
   diskFreeBytesMin: 64 * 1024,
   diskCheckMs: 10,
-});
-
-/** How an end went: everything was written; the process died; unsynced bytes were lost too. */
-export type Ended = 'clean' | 'kill' | 'crash';
+};
 
 /** A message found in a queue. */
 export interface Found {
@@ -45,33 +37,36 @@ export interface Found {
 }
 
 export class SimBroker {
-  readonly clock = new SimClock();
+  readonly clock: SimClock;
   /** Operations of this kind fail. */
   failing: 'sync' | 'write' | undefined;
-  readonly #seed: number;
   readonly #log: (line: string) => void;
   readonly #isStill: boolean;
-  #disk: SimDisk;
-  #running!: RunningBroker & { internals: Internals };
+  readonly #machine: SimMachine;
   #lying = false;
   /** A disk that lied lost what was promised; that may show long afterwards. */
   #damaged = false;
 
   /** @param isStill its queues do nothing on their own: what is there before a clean restart is there after it */
   constructor(seed: number, log: (line: string) => void, isStill = true) {
-    this.#seed = seed;
     this.#log = log;
     this.#isStill = isStill;
-    this.#disk = this.#newDisk();
+    this.#machine = new SimMachine({
+      seed,
+      limits: LIMITS,
+      fault: (operation) => (operation === this.failing ? failure('EIO', 'simulated') : undefined),
+      log: (level, msg, fields) => log(`${level} ${msg} ${JSON.stringify(fields ?? {})}`),
+    });
+    this.clock = this.#machine.clock;
   }
 
   get door(): Broker {
-    return this.#running.broker;
+    return this.#machine.broker;
   }
 
   /** Its journal has failed: it can do nothing but end. */
   get failed(): boolean {
-    return this.#running.internals.engine.failure !== undefined;
+    return this.#machine.internals.engine.failure !== undefined;
   }
 
   /** Anything may be missing, or found to be unreadable. */
@@ -82,22 +77,17 @@ export class SimBroker {
   /** From now on this share of all syncs does nothing. */
   lie(probability: number): void {
     this.#lying = true;
-    this.#disk.options = { ...this.#disk.options, lyingSync: probability };
+    const { disk } = this.#machine;
+    disk.options = { ...disk.options, lyingSync: probability };
   }
 
   /** Let the disk have so many free bytes; null: as many as anybody wants. */
   leave(freeBytes: number | null): void {
-    this.#disk.leave(freeBytes ?? undefined);
+    this.#machine.disk.leave(freeBytes ?? undefined);
   }
 
   checkpoint(): Promise<void> {
-    return this.#running.internals.checkpointer.run();
-  }
-
-  #newDisk(): SimDisk {
-    const fault = (operation: string): Error | undefined =>
-      operation === this.failing ? failure('EIO', 'simulated') : undefined;
-    return new SimDisk({ seed: this.#seed ^ 0x5eed, clock: this.clock, latencyMsMax: 2, fault });
+    return this.#machine.checkpoint();
   }
 
   // ---- Life and death ---------------------------------------------------------------------------------------------
@@ -106,8 +96,7 @@ export class SimBroker {
   async start(): Promise<void> {
     this.failing = undefined;
     this.leave(null);
-    this.#running = await this.#started();
-    this.#log(this.#running.summary);
+    this.#log(await this.#started());
     for (const [n, name] of EXCHANGES.entries()) {
       if (n === 0) continue;
       const durable = n < EXCHANGES.length - 1;
@@ -116,53 +105,41 @@ export class SimBroker {
     }
   }
 
-  /** Only a disk that lied may make it refuse to start: then do what an operator would do. */
-  async #started(): Promise<RunningBroker & { internals: Internals }> {
+  /** Only a disk that lied may make it refuse to start: then do what an operator would do. Answers what it says of its start. */
+  async #started(): Promise<string> {
     try {
-      return await this.#attempt();
+      return await this.#machine.start();
     } catch (error) {
-      this.#refused(error);
+      await this.#refused(error);
     }
     try {
-      return await this.#attempt('truncate-tail');
+      return await this.#machine.start('truncate-tail');
     } catch (error) {
-      this.#refused(error);
+      await this.#refused(error);
     }
-    this.#disk = this.#newDisk();
-    return this.#attempt();
+    this.#machine.replaceDisk();
+    return this.#machine.start();
   }
 
-  async #attempt(remedy?: RecoveryRemedy): Promise<RunningBroker & { internals: Internals }> {
-    const options = { disk: this.#disk, clock: this.clock, limits: LIMITS };
-    const recovery = await this.clock.drive(openJournal({ ...options, remedy }));
-    const log = (level: string, msg: string, fields?: object): void => {
-      this.#log(`${level} ${msg} ${JSON.stringify(fields ?? {})}`);
-    };
-    return this.clock.drive(startBroker({ ...options, log }, recovery));
-  }
-
-  #refused(error: unknown): void {
+  async #refused(error: unknown): Promise<void> {
     const isFatal = error instanceof CoreError && error.severity === 'fatal';
     if (!this.#damaged || !isFatal) throw error;
     this.#log(`refused: ${error.message}`);
-    this.#disk.kill();
-    this.clock.clear();
+    await this.#machine.end('kill');
   }
 
   /** End it and start it again; answers how it ended in truth. */
   async restart(how: RestartKind): Promise<Ended> {
-    const { topology } = this.#running.internals;
-    if (how === 'clean') await this.control(this.#running.close());
+    const { topology } = this.#machine.internals;
+    if (how === 'clean') await this.control(this.#machine.close());
     // The journal may fail while it is being closed: that is no clean end then.
     const ended = this.failed ? 'crash' : how;
     const before = ended === 'clean' ? dump(topology) : [];
     if (ended === 'crash' && this.#lying) this.#damaged = true;
-    if (ended === 'crash') this.#disk.crash();
-    else if (ended === 'kill') this.#disk.kill();
-    this.clock.clear();
+    await this.#machine.end(ended);
     await this.start();
     if (ended === 'clean' && !this.#damaged && this.#isStill) {
-      const after = dump(this.#running.internals.topology);
+      const after = dump(this.#machine.internals.topology);
       assert.deepEqual(after, before, 'the state after a clean restart is the state before it');
     }
     return ended;

@@ -11,27 +11,16 @@ import {
   CoreError,
   type DeliveryBatch,
   FLAG_DURABLE,
-  limitsWith,
   Message,
   type Producer,
   RoutingKey,
   type Subscription,
   type Transaction,
 } from '../core/index.ts';
-import { openJournal } from '../core/journal/index.ts';
-import { type Internals, type RunningBroker, startBroker } from '../core/start.ts';
 import { Prng } from './prng.ts';
-import { SimClock } from './sim-clock.ts';
-import { SimDisk } from './sim-disk.ts';
+import type { SimClock } from './sim-clock.ts';
+import { type Ended, SimMachine } from './sim-machine.ts';
 
-/** Small, so that transactions are larger than batches, and segments roll. */
-const LIMITS = limitsWith({
-  segmentBytes: 64 * 1024,
-  batchBytesMax: 8 * 1024,
-  tailCacheBytesMax: 16 * 1024,
-  readAheadBytesMax: 8 * 1024,
-  diskFreeBytesMin: 0,
-});
 const DEAD = 'dead';
 const QUEUES: ReadonlyMap<string, Arguments> = new Map<string, Arguments>([
   ['first', {}],
@@ -81,10 +70,9 @@ export class TransactionsSimulation {
   /** Transactions that were committed, refused, and lost in a crash; messages that had to wait after one, and did. */
   readonly counts = { done: 0, refused: 0, lost: 0, waited: 0 };
   readonly #prng: Prng;
-  readonly #clock = new SimClock();
-  readonly #disk: SimDisk;
+  readonly #machine: SimMachine;
+  readonly #clock: SimClock;
   readonly #entries = new Map<number, Entry>();
-  #running!: RunningBroker & { internals: Internals };
   #client!: Client;
   #producer!: Producer;
   #consumers: Consumer[] = [];
@@ -96,19 +84,17 @@ export class TransactionsSimulation {
 
   constructor(seed: number) {
     this.#prng = new Prng(seed);
-    this.#disk = new SimDisk({ seed: seed ^ 0x5eed, clock: this.#clock, latencyMsMax: 2 });
+    this.#machine = new SimMachine({ seed });
+    this.#clock = this.#machine.clock;
   }
 
   /** Do `steps` random things; rejects at the first that is not as it must be. */
   async run(steps: number): Promise<void> {
     await this.#start();
-    for (const [name, args] of QUEUES) {
-      const settings = { durable: true, autoDelete: false, exclusive: false, arguments: args };
-      await this.#clock.drive(this.#running.broker.admin.declareQueue('/', name, settings));
-    }
+    for (const [name, args] of QUEUES) await this.#machine.declare(name, args);
     for (let n = 0; n < steps; n++) await this.#step();
     await this.#restart('clean');
-    await this.#clock.drive(this.#running.close());
+    await this.#machine.end('clean');
   }
 
   async #step(): Promise<void> {
@@ -129,17 +115,15 @@ export class TransactionsSimulation {
     else if (what === 'rollback' && open !== undefined) this.#rollBack(open);
     else if (what === 'requeue' && consumer !== undefined) this.#requeue(consumer);
     else if (what === 'wait') await this.#clock.advance(prng.chance(0.2) ? prng.between(1, 100) : prng.float() * 3);
-    else if (what === 'checkpoint') await this.#clock.drive(this.#running.internals.checkpointer.run());
+    else if (what === 'checkpoint') await this.#clock.drive(this.#machine.checkpoint());
     else if (what === 'restart') await this.#restart(prng.pick(['clean', 'kill', 'crash'] as const));
   }
 
   // ---- Life and death ---------------------------------------------------------------------------------------------
 
   async #start(): Promise<void> {
-    const options = { disk: this.#disk, clock: this.#clock, limits: LIMITS, log: () => {} };
-    const recovery = await this.#clock.drive(openJournal(options));
-    this.#running = await this.#clock.drive(startBroker(options, recovery));
-    this.#client = this.#running.broker.client('/', { user: 'sim', clientId: 'sim', protocol: 'sim', peer: '' }, {});
+    await this.#machine.start();
+    this.#client = this.#machine.connect();
     this.#producer = this.#client.producer({ onConfirm: (upTo, refused) => this.#onConfirm(upTo, refused) });
     this.#asked = [];
     this.#confirmed = 0;
@@ -147,13 +131,10 @@ export class TransactionsSimulation {
     this.#open = [];
   }
 
-  async #restart(how: 'clean' | 'kill' | 'crash'): Promise<void> {
+  async #restart(how: Ended): Promise<void> {
     this.log.push(`restart ${how}`);
     for (const { deal } of this.#open) this.#dismiss(deal);
-    if (how === 'clean') await this.#clock.drive(this.#running.close());
-    else if (how === 'crash') this.#disk.crash();
-    else this.#disk.kill();
-    this.#clock.clear();
+    await this.#machine.end(how);
     await this.#start();
     for (const entry of this.#entries.values()) if (!entry.persistent) entry.lost = true;
     await this.#audit(how);
@@ -344,7 +325,7 @@ export class TransactionsSimulation {
       looking.push(this.#client.subscribe(queue, { credit: 1e9 }, { onDeliveries }));
     }
     await this.#clock.run(() =>
-      this.#running.broker.admin.queues('/').every(({ ready, deferred }) => ready + deferred === 0),
+      this.#machine.broker.admin.queues('/').every(({ ready, deferred }) => ready + deferred === 0),
     );
     for (const deal of this.#deals) {
       if (deal.fate !== 'committing') continue;

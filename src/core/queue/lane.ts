@@ -17,7 +17,7 @@ export class Lane extends EntryLog {
   readonly level: number;
   /** Its positions in the queue begin here. */
   readonly offset: number;
-  /** The position whose message expires at `expiresAtMs`; -1 = nobody has looked. Written by `Expiry` alone. */
+  /** The position whose message expires at `expiresAtMs`; -1 = nobody has looked. Written by expiry.ts alone. */
   lookedAt = -1;
   expiresAtMs = 0;
   /** The next position that was never handed out is this one or a later one. */

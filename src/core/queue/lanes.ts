@@ -13,8 +13,8 @@ const FIRST_BIT = 0x8000_0000;
 
 export class Lanes {
   readonly base: Lane;
-  /** All of them, the highest level first. */
-  readonly all: Lane[];
+  /** All of them, as soon as there is another one than the base. */
+  #all: Lane[] | undefined;
   /** By level, as soon as there is another one than the base. */
   #byLevel: (Lane | undefined)[] | undefined;
   /** Result of `next`: the position in the lane. */
@@ -24,7 +24,11 @@ export class Lanes {
 
   constructor(queue: Queue, id: number, ring: EntryRing) {
     this.base = new Lane(queue, id, ring, 0);
-    this.all = [this.base];
+  }
+
+  /** All of them, the highest level first. */
+  get all(): readonly Lane[] {
+    return this.#all ?? [this.base];
   }
 
   /** The lane of a level, if the queue has used it. */
@@ -38,14 +42,14 @@ export class Lanes {
   }
 
   add(lane: Lane): void {
-    let at = this.all.findIndex((other) => other.level < lane.level);
-    if (at < 0) at = this.all.length;
-    this.all.splice(at, 0, lane);
+    this.#all ??= [this.base];
+    this.#all.push(lane);
+    this.#all.sort((a, b) => b.level - a.level);
     this.#byLevel ??= [this.base];
     while (this.#byLevel.length <= lane.level) this.#byLevel.push(undefined);
     this.#byLevel[lane.level] = lane;
     this.#mayHave ??= new Uint32Array(LEVELS / 32);
-    for (const one of this.all) this.raise(one);
+    for (const one of this.#all) this.raise(one);
   }
 
   /** The lane that has the next message, and where, in `found`; or undefined when none has one. */

@@ -24,7 +24,7 @@ import { DeadLetters, resumeGivenUp } from './dead-letters.ts';
 import { type Deferrals, defer } from './deferrals.ts';
 import { cameBack, failuresOf, GIVEN_UP_SHIFT, RETURNS_MAX, SUPERSEDED } from './entry-info.ts';
 import type { EntryLog } from './entry-log.ts';
-import { Expiry } from './expiry.ts';
+import { dropExpired, hasExpired, lookAgain } from './expiry.ts';
 import { LANE_SPAN, type Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import { ReadAhead } from './read-ahead.ts';
@@ -87,7 +87,6 @@ export class Queue implements Rostered<Queue> {
   /** Replay met entries that were given up and may still be here. */
   foundGivenUp = false;
   deferrals: Deferrals | undefined;
-  readonly #expiry = new Expiry(this);
   bound: Bound | undefined;
   /** What it knows of messages by their marks, if its rules ask for that. */
   marks: QueueMarks | undefined;
@@ -138,7 +137,7 @@ export class Queue implements Rostered<Queue> {
     const { rules } = effective;
     if (rules === before) return;
     if (rules.expiresMs !== before.expiresMs) this.#unused?.changed();
-    this.#expiry.changed();
+    lookAgain(this);
     // What is at its head is not known without looking: where it goes to matters from now on.
     if (before.deadLetter === undefined && rules.deadLetter !== undefined && this.count > 0) this.expires = true;
     this.vhost.router.changed();
@@ -241,7 +240,7 @@ export class Queue implements Rostered<Queue> {
 
   /** Give up what has expired where nobody takes it; answers true when there is more to do. */
   dropExpired(budget: number): boolean {
-    return this.expires && this.#expiry.run(budget);
+    return this.expires && dropExpired(this, budget);
   }
 
   /** The position to hand out next, or -1. */
@@ -279,7 +278,7 @@ export class Queue implements Rostered<Queue> {
   /** The message in the engine's view goes to a consumer; false when it has expired, and is given up. */
   #goes(position: number, info: number): boolean {
     const isFirst = (info & RETURNS_MAX) === 0;
-    if ((this.expires || this.engine.view.expiresAtMs !== 0) && this.#expiry.inView(isFirst)) {
+    if ((this.expires || this.engine.view.expiresAtMs !== 0) && hasExpired(this, isFirst)) {
       this.giveUp(position, 'expired');
       return false;
     }

@@ -8,9 +8,12 @@ import type { Queue } from './queue.ts';
 import type { QueueRules } from './rules.ts';
 import { SingleActive } from './single-active.ts';
 
-/** Most queues have no more than consumers: what the others need is made when they come. */
+/** Of a queue that has had none. Never added to. */
+const NO_CONSUMERS = new Consumers();
+
+/** Most queues have no more than consumers, many not even these: what is needed is made when they come. */
 export class Takers {
-  consumers = new Consumers();
+  consumers = NO_CONSUMERS;
   /** Those that take on request and have credit now: served before the consumers, and counted nowhere. */
   #pulls: Consumers | undefined;
   /** All that are no consumers. */
@@ -38,8 +41,12 @@ export class Takers {
   }
 
   add(subscription: Subscription): void {
-    if (subscription.pull) this.#keep(subscription);
-    else this.consumers.add(subscription);
+    if (subscription.pull) {
+      this.#keep(subscription);
+      return;
+    }
+    if (this.consumers === NO_CONSUMERS) this.consumers = new Consumers();
+    this.consumers.add(subscription);
   }
 
   /** It is over, or (`holds`) is no consumer any more and keeps its deliveries. Answers whether it was a consumer. */

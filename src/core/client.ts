@@ -120,7 +120,7 @@ export class Client implements ClientDoor {
     if (options.filter !== undefined || options.tags !== undefined) {
       throw new CoreError('invalid-argument', `a share group of topic '${name}' hands out everything: no filters`);
     }
-    const group = this.home.topology.topics.shares.open(topic, share.group, share.start ?? 'next');
+    const group = this.home.topology.topics.shares.open(topic, share.group, share);
     const subscription = new ShareSubscription(group, this, options, handlers);
     this.#others = bagAdd<Other>(this.#others, subscription);
     return subscription;

@@ -246,6 +246,9 @@ export interface Subscription {
    *   years ahead; 0 = as the queue's rule for retries says. Throws `invalid-argument`.
    */
   settle(first: number, last: number, op: SettleOp, deliverAtMs?: number): number;
+  /** Only in a share group: deliveries `first` to `last` have all of their time (`timeoutMs`) again. Answers how many; those that are
+   *  settled, or whose time was over, are skipped. Throws `unknown-delivery`. */
+  renew?(first: number, last: number): number;
   /** Call `done` once everything settled so far is durable (at once when nothing needs the disk). */
   afterDurable(done: () => void): void;
   /** Hand out what was published before this call, as far as the credit goes and also if it must come from disk or is

@@ -75,6 +75,7 @@ export const topics: Feature = {
     });
     await live(gateway);
     await shared(gateway);
+    await poison(gateway);
     await members(gateway);
     await step('HTTP: a group remembers how far it has come', async () => {
       const offsets = [{ stream: 'readings', partition: 0, offset: 1, metadata: 'first one done' }];
@@ -137,6 +138,23 @@ async function shared(gateway: Gateway): Promise<void> {
     assert.equal(taken.length, 49);
     assert.equal(new Set(taken).size, 49);
     return '20 over AMQP, 29 leased over HTTP, none twice';
+  });
+}
+
+/** What a share group cannot do anything with. */
+async function poison(gateway: Gateway): Promise<void> {
+  await step('HTTP: what a share group rejects goes to its dead letters; the topic keeps it', async () => {
+    await gateway.put('/v1/queues/poison', {});
+    const dead_letter = { exchange: '', key: 'poison' };
+    await gateway.put(`${READINGS}/groups/strict`, { from: 'first', dead_letter });
+    const { lease, messages } = await gateway.post('/v1/queues/readings/lease?group=strict&max=3');
+    await gateway.post(`/v1/leases/${lease}/extend?lease_ms=60000`);
+    await gateway.post(`/v1/leases/${lease}/discard?deliveries=2`);
+    const dead = await gateway.post('/v1/queues/poison/lease?wait_ms=5000');
+    const [, bad] = messages as { payload: string }[];
+    const [letter] = dead['messages'] as { payload: string; headers: { 'x-death': { reason: string }[] } }[];
+    assert.equal(letter?.payload, bad?.payload);
+    return `${letter?.payload}: ${letter?.headers['x-death'][0]?.reason}`;
   });
 }
 

@@ -1,6 +1,7 @@
 /** The frames a client may send: their schemas, and the check that turns text into one of them. */
 import { Ajv, type ValidateFunction } from 'ajv';
 import { CoreError, type GroupStrategy } from '../../core/index.ts';
+import { DEAD_LETTER } from '../dead-letter.ts';
 import { WAIT, type Wait } from '../deliver-at.ts';
 import { HALF_NAME, type JsonPrepare, PREPARE_PROPERTIES } from '../json-half.ts';
 import { type JsonPublish, PUBLISH_PROPERTIES } from '../json-message.ts';
@@ -34,6 +35,8 @@ export interface SubscribeFrame {
   stream?: string;
   /** For `stream`: take messages together with others of this share group, and settle them. */
   group?: string;
+  /** For `group`, when it is new: where what it gives up goes. */
+  dead_letter?: { exchange: string; key?: string };
   partition?: number;
   from?: 'first' | 'last' | 'next';
   offset?: number;
@@ -100,6 +103,14 @@ export interface SettleFrame extends Wait {
   /** For `requeue`: it counts as a failure. */
   failed?: boolean;
 }
+/** Deliveries of a share group have all of their time again. */
+export interface RenewFrame {
+  op: 'renew';
+  id?: FrameId;
+  sub: FrameId;
+  delivery?: number;
+  deliveries?: (number | [first: number, last: number])[];
+}
 export interface PublishFrame extends JsonPublish, JsonTarget {
   op: 'publish';
   id?: FrameId;
@@ -162,6 +173,7 @@ export type ClientFrame =
   | UnsubscribeFrame
   | CreditFrame
   | SettleFrame
+  | RenewFrame
   | PublishFrame
   | TransactionFrame
   | PrepareFrame
@@ -189,7 +201,15 @@ const count = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
 // Members of a subscribe frame that only some kinds of subscription have.
 const FOR_TOPICS = { exchange: false, retained: false };
 const FOR_QUEUES = { priority: false, weight: false, timeout_ms: false };
-const FOR_STREAMS = { group: false, partition: false, from: false, offset: false, time_ms: false, last_n: false };
+const FOR_STREAMS = {
+  group: false,
+  dead_letter: false,
+  partition: false,
+  from: false,
+  offset: false,
+  time_ms: false,
+  last_n: false,
+};
 
 function frame(properties: object, required: readonly string[] = []): object {
   return {
@@ -255,6 +275,7 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
           tags: { type: 'string' },
           stream: name,
           group: name,
+          dead_letter: DEAD_LETTER,
           partition: count,
           from: { enum: ['first', 'last', 'next'] },
           offset: count,
@@ -273,6 +294,7 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
         queue: { properties: { ...FOR_TOPICS, ...FOR_STREAMS } },
         stream: { properties: { ...FOR_TOPICS, filter: false, tags: false, ...FOR_QUEUES } },
         topic: { properties: { credit: false, ...FOR_QUEUES, ...FOR_STREAMS } },
+        dead_letter: ['group'],
       },
     },
   ],
@@ -300,6 +322,7 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
   ['ack', settle()],
   ['requeue', settle(requeueing)],
   ['discard', settle()],
+  ['renew', settle()],
   [
     'publish',
     { ...frame({ ...PUBLISH_PROPERTIES, ...TARGET_PROPERTIES, mandatory: { type: 'boolean' } }), oneOf: TARGET_ONE_OF },

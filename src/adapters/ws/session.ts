@@ -168,6 +168,11 @@ export class JsonSession {
       case 'discard':
         this.#settle(frame);
         return;
+      case 'renew': {
+        const renewed = this.#queueSubscription(frame.sub).renew(rangesOf(frame));
+        if (frame.id !== undefined) this.#send({ op: 'ok', id: frame.id, renewed });
+        return;
+      }
       case 'transaction':
         this.#transact(frame, entered.publisher);
         return;
@@ -317,7 +322,7 @@ export class JsonSession {
       return;
     }
     if (frame.stream !== undefined && frame.group !== undefined) {
-      const share: ShareOptions = { group: frame.group, start: frame.from === 'first' ? 'first' : 'next' };
+      const share = shareOf(frame, frame.group);
       this.#subscriptions.set(id, new QueueSubscription(host, id, frame.stream, { ...optionsOf(frame), share }));
       this.#ok(id);
       return;
@@ -457,8 +462,14 @@ function optionsOf(frame: SubscribeFrame): SubscribeOptions {
   return options;
 }
 
+/** How a subscription to a stream takes part in a share group. */
+function shareOf({ from, dead_letter: deadLetter }: SubscribeFrame, group: string): ShareOptions {
+  const share: ShareOptions = { group, start: from === 'first' ? 'first' : 'next' };
+  return deadLetter === undefined ? share : { ...share, deadLetter };
+}
+
 /** The deliveries a settlement is about. */
-function rangesOf({ delivery, deliveries }: Omit<SettleFrame, 'id'>): readonly DeliveryRange[] {
+function rangesOf({ delivery, deliveries }: Pick<SettleFrame, 'delivery' | 'deliveries'>): readonly DeliveryRange[] {
   return deliveries ?? [delivery ?? 0];
 }
 

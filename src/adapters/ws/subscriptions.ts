@@ -124,6 +124,19 @@ export class QueueSubscription implements JsonSubscription {
     return settled;
   }
 
+  /** Give ranges of deliveries all of their time again; answers how many have it. Throws `unknown-delivery`, `precondition-failed`. */
+  renew(ranges: readonly DeliveryRange[]): number {
+    this.#check(ranges);
+    let renewed = 0;
+    for (const range of ranges) {
+      const count = this.#subscription.renew?.(...bounds(range));
+      if (count === undefined)
+        throw new CoreError('precondition-failed', 'only deliveries of share groups are renewed');
+      renewed += count;
+    }
+    return renewed;
+  }
+
   /** Make a settlement part of a transaction; `makeRoom` is to be called after its commit. Answers and throws as `settle`. */
   hold(transaction: Transaction, ranges: readonly DeliveryRange[], op: SettleOp, deliverAtMs: number): number {
     this.#check(ranges);

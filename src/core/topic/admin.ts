@@ -9,6 +9,7 @@ import type {
   OffsetCommit,
   OriginInfo,
   ShareGroupInfo,
+  ShareSettings,
   TopicAdmin as TopicAdminDoor,
   TopicInfo,
   TopicSettings,
@@ -116,6 +117,18 @@ export class TopicAdmin implements TopicAdminDoor {
   shareGroups(vhostName: string, topic: string): ShareGroupInfo[] {
     const { shares } = this.#topology.topics;
     return shares.all(this.#vhost(vhostName).topicOf(topic)).map((group) => group.info());
+  }
+
+  async setShareGroup(
+    vhostName: string,
+    topicName: string,
+    name: string,
+    settings: ShareSettings,
+  ): Promise<ShareGroupInfo> {
+    const { shares } = this.#topology.topics;
+    const group = shares.set(this.#vhost(vhostName).topicOf(topicName), name, settings);
+    await this.#durable();
+    return group.info();
   }
 
   async deleteShareGroup(vhostName: string, topicName: string, name: string): Promise<void> {

@@ -185,11 +185,24 @@ export interface GroupInfo {
 /** Where a share group begins that is not there yet: at the oldest message, or behind the newest. */
 export type ShareStart = 'first' | 'next';
 
-/** `SubscribeOptions.share`: take messages of a topic together with others, as if it were a queue. */
-export interface ShareOptions {
-  readonly group: string;
-  /** Default `next`. */
+/** Where what a share group gives up goes: rejected, or come back too often. */
+export interface ShareDeadLetter {
+  readonly exchange: string;
+  /** Unset: their own. */
+  readonly key?: string;
+}
+
+export interface ShareSettings {
+  /** For a new group; default `next`. */
   readonly start?: ShareStart;
+  /** Unset: what is given up is done. */
+  readonly deadLetter?: ShareDeadLetter;
+}
+
+/** `SubscribeOptions.share`: take messages of a topic together with others, as if it were a queue. The settings are those of a new
+ *  group. */
+export interface ShareOptions extends ShareSettings {
+  readonly group: string;
 }
 
 export interface SharePartInfo {
@@ -201,6 +214,8 @@ export interface SharePartInfo {
   /** Handed out and not settled; come back and waiting. */
   held: number;
   returned: number;
+  /** Given up, and on their way to the dead letter exchange. */
+  leaving: number;
   /** Not done. */
   lag: number;
 }
@@ -209,6 +224,9 @@ export interface ShareGroupInfo {
   topic: string;
   name: string;
   consumers: number;
+  deadLetter?: ShareDeadLetter;
+  /** Messages that went there; process-lifetime counter. */
+  deadLettered: number;
   partitions: SharePartInfo[];
 }
 
@@ -234,6 +252,9 @@ export interface TopicAdmin {
 
   /** Throws `not-found`. */
   shareGroups(vhost: string, topic: string): ShareGroupInfo[];
+  /** Have a share group go by these settings; it is made when it is not there. Throws `not-found` (topic, exchange),
+   *  `invalid-argument`, `limit-exceeded`. */
+  setShareGroup(vhost: string, topic: string, name: string, settings: ShareSettings): Promise<ShareGroupInfo>;
   /** Forget a share group. Throws `not-found`, `in-use` (it has consumers). */
   deleteShareGroup(vhost: string, topic: string, name: string): Promise<void>;
 

@@ -27,20 +27,23 @@ export const TOPIC_RECORD = {
   origin: 72,
   /** virtual host u32, name text. */
   originDelete: 73,
-  /** id u32, partition u32, group text, next f64, count varint, { offset f64, times it came back varint } not done before that. */
+  /** id u32, partition u32, group text, next f64, count varint, { offset f64, word varint } not done before that. Word: bits 0 to 15
+   *  how often it came back, from bit 16 on why it was given up (a code of death.ts). */
   shareOpen: 74,
-  /** id u32, count varint, { first f64, count varint, times they came back varint; 0 = they are done }. */
+  /** id u32, count varint, { first f64, count varint, word varint; 0 = they are done }. */
   shareSettle: 75,
   /** topic u32, group text. */
   shareDelete: 76,
   /** partition u32, clean end f64, count of the oldest files that are replaced varint, count varint, files in their place. */
   compacted: 77,
+  /** topic u32, group text, table with exchange and key, or without: where what a share group gives up goes. */
+  shareRule: 84,
 } as const;
 
 export const TOPIC_RECORD_FIRST = 64;
 export const TOPIC_RECORD_LAST = 95;
 /** Kinds of objects in a checkpoint. */
-export const TOPIC_OBJECT = { topic: 32, group: 33, origin: 34, sharePart: 35 } as const;
+export const TOPIC_OBJECT = { topic: 32, group: 33, origin: 34, sharePart: 35, shareRule: 40 } as const;
 export const TOPIC_OBJECT_FIRST = 32;
 export const TOPIC_OBJECT_LAST = 47;
 

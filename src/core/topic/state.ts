@@ -14,7 +14,7 @@ import {
   writePartition,
   writeTopic,
 } from './records.ts';
-import { type StoredPart, writePart } from './share/records.ts';
+import { type StoredPart, type StoredShareRule, writePart, writeRule } from './share/records.ts';
 import type { Topic } from './topic.ts';
 import type { Topics } from './topics.ts';
 
@@ -29,12 +29,14 @@ export class TopicsMoment {
   readonly #groups: readonly StoredGroup[];
   readonly #origins: readonly StoredOrigin[];
   readonly #shares: readonly StoredPart[];
+  readonly #shareRules: readonly StoredShareRule[];
 
   constructor(topics: Topics) {
     this.#topics = Array.from(topics.all(), momentOf);
     this.#groups = topics.groups.moment();
     this.#origins = topics.origins.moment();
     this.#shares = topics.shares.moment();
+    this.#shareRules = topics.shares.rules();
   }
 
   /** Write the objects one by one. */
@@ -46,6 +48,7 @@ export class TopicsMoment {
     }
     for (const group of this.#groups) yield writeOffsets(out.u8(TOPIC_OBJECT.group), group);
     for (const part of this.#shares) yield writePart(out.u8(TOPIC_OBJECT.sharePart), part);
+    for (const rule of this.#shareRules) yield writeRule(out.u8(TOPIC_OBJECT.shareRule), rule);
     for (const origin of this.#origins) yield writeOrigin(out.u8(TOPIC_OBJECT.origin), origin);
   }
 }
@@ -68,6 +71,7 @@ export function loadTopicObject(topics: Topics, kind: number, from: TlvReader): 
     topics.load(topic, partitions);
   } else if (kind === TOPIC_OBJECT.group) topics.groups.load(from);
   else if (kind === TOPIC_OBJECT.sharePart) topics.shares.load(from);
+  else if (kind === TOPIC_OBJECT.shareRule) topics.shares.loadRule(from);
   else if (kind === TOPIC_OBJECT.origin) topics.origins.load(from);
   else throw new CoreError('journal-corrupt', `checkpoint: an object of kind ${kind}`);
 }

@@ -258,6 +258,7 @@ export class Topics {
       case TOPIC_RECORD.shareOpen:
       case TOPIC_RECORD.shareSettle:
       case TOPIC_RECORD.shareDelete:
+      case TOPIC_RECORD.shareRule:
         this.shares.replay(type, from);
         return;
       case TOPIC_RECORD.origin:

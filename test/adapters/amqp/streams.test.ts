@@ -199,3 +199,32 @@ t.test('a share group: consumers take turns, and what is rejected with requeue c
   t.match(inbox[4], { fields: { redelivered: true }, content: Buffer.from('0') });
   await connection.close();
 });
+
+t.test('a share group with dead letters: what is rejected without requeue goes there, with its history', async (t) => {
+  const { connection, channel } = await open();
+  await channel.assertQueue('tough', STREAM);
+  await channel.assertQueue('tough-dead', { durable: true });
+  for (const body of ['a', 'b']) channel.sendToQueue('tough', Buffer.from(body), { persistent: true });
+  await channel.waitForConfirms();
+  const dead = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'tough-dead' };
+  const args = { 'x-share-group': 'workers', 'x-stream-offset': 'first', 'x-consumer-timeout': 60_000, ...dead };
+  const inbox: ConsumeMessage[] = [];
+  await channel.prefetch(10);
+  await channel.consume('tough', (message) => void (message !== null && inbox.push(message)), { arguments: args });
+  for (let n = 0; n < 1000 && inbox.length < 2; n++) await channel.checkQueue('tough');
+  channel.nack(inbox[0] as ConsumeMessage, false, false);
+  let letter: Awaited<ReturnType<typeof channel.get>> = false;
+  for (let n = 0; n < 1000 && letter === false; n++) letter = await channel.get('tough-dead', { noAck: true });
+  t.match(letter, {
+    content: Buffer.from('a'),
+    properties: { headers: { 'x-death': [{ queue: 'tough', reason: 'rejected' }] } },
+  });
+  const bad = await connection.createChannel();
+  bad.on('error', () => {});
+  const wrong = { ...args, 'x-share-group': 'other', 'x-dead-letter-exchange': 5 };
+  await t.rejects(
+    bad.consume('tough', () => {}, { arguments: wrong }),
+    /x-dead-letter-exchange/,
+  );
+  await connection.close();
+});

@@ -135,6 +135,28 @@ t.test('an exchange leads to a stream', async (t) => {
   t.equal((await ask('POST', '/bindings/delete', { body: binding })).status, 204);
 });
 
+t.test('share groups: settings, a lease that lasts longer than the lock, dead letters', async (t) => {
+  await ask('PUT', '/streams/hard');
+  await ask('PUT', '/queues/hard-dead');
+  await ask('POST', '/streams/hard/messages', { body: [{ payload: 'a' }, { payload: 'b' }] });
+  const dead_letter = { exchange: '', key: 'hard-dead' };
+  const set = (body: object) => ask('PUT', '/streams/hard/groups/g', { body });
+  t.match((await set({ from: 'first', dead_letter })).json, { name: 'g', dead_letter, partitions: [{ start: 0 }] });
+  t.match((await set({ from: 'first', dead_letter: { exchange: 'none' } })).json, { error: 'not-found' });
+  t.match((await set({ dead_letter: {} })).json, { error: 'invalid-argument' });
+  t.match((await ask('PUT', '/streams/none/groups/g', { body: {} })).json, { error: 'not-found' });
+  t.equal((await ask('PUT', '/streams/hard/groups/g', { body: {}, user: 'ann:pass:word' })).status, 403);
+  const { json } = await ask('POST', '/queues/hard/lease?group=g&max=2');
+  t.match((await ask('POST', `/leases/${json['lease']}/extend?lease_ms=600000`)).json, { remaining: 2 });
+  t.match((await ask('POST', `/leases/${json['lease']}/discard?deliveries=2`)).json, { settled: 1, remaining: 1 });
+  const dead = await ask('POST', '/queues/hard-dead/lease?wait_ms=5000');
+  t.match(dead.json, { messages: [{ payload: 'b', headers: { 'x-death': [{ queue: 'hard', reason: 'rejected' }] } }] });
+  t.match((await ask('GET', '/streams/hard/groups')).json, {
+    items: [{ dead_letter, dead_lettered: 1, partitions: [{ held: 1, leaving: 0 }] }],
+  });
+  t.match((await set({})).json, { dead_letter: null });
+});
+
 t.test('bad requests get typed errors', async (t) => {
   await ask('PUT', '/streams/bad');
   const cases: [string, string, unknown, number][] = [

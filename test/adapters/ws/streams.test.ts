@@ -60,6 +60,33 @@ t.test('a share group over WebSocket and HTTP: one message, one consumer', async
   t.equal((await ask('DELETE', '/streams/shared/groups/workers')).status, 204);
 });
 
+t.test('a share group: deliveries are renewed, what is rejected goes to the dead letters', async (t) => {
+  await ask('PUT', '/streams/tough');
+  await ask('PUT', '/queues/tough-dead');
+  await ask('POST', '/streams/tough/messages', { body: [{ payload: 'a' }, { payload: 'b' }] });
+  const peer = await WsPeer.open(gateway.port);
+  const dead_letter = { exchange: '', key: 'tough-dead' };
+  const join = { op: 'subscribe', id: 's', stream: 'tough', group: 'workers', from: 'first', dead_letter };
+  t.match(await peer.ask({ ...join, group: 'other', dead_letter: { exchange: 'none' } }), { code: 'not-found' });
+  t.match(await peer.ask({ ...join, dead_letter: { key: 'x' } }), { code: 'invalid-argument' });
+  t.match(await peer.ask({ op: 'subscribe', id: 'r', stream: 'tough', dead_letter }), { code: 'invalid-argument' });
+  t.match(await peer.ask(join), { op: 'ok' });
+  for (let n = 0; n < 2; n++) await peer.next({ op: 'message' });
+  t.match(await peer.ask({ op: 'renew', id: 1, sub: 's', deliveries: [[1, 2]] }), { op: 'ok', renewed: 2 });
+  t.match(await peer.ask({ op: 'renew', id: 2, sub: 's', delivery: 3 }), { code: 'unknown-delivery' });
+  t.match(await peer.ask({ op: 'renew', id: 3, sub: 'none', delivery: 1 }), { code: 'not-found' });
+  t.match(await peer.ask({ op: 'discard', id: 4, sub: 's', delivery: 1 }), { op: 'ok', settled: 1 });
+  t.match(await peer.ask({ op: 'renew', id: 5, sub: 's', deliveries: [[1, 2]] }), { op: 'ok', renewed: 1 });
+  await peer.ask({ op: 'subscribe', id: 'd', queue: 'tough-dead' });
+  t.match(await peer.next({ op: 'message', sub: 'd' }), {
+    payload: 'a',
+    headers: { 'x-death': [{ queue: 'tough', reason: 'rejected', count: 1 }] },
+  });
+  t.match(await peer.ask({ op: 'renew', id: 6, sub: 'd', delivery: 1 }), { code: 'precondition-failed' });
+  t.match((await ask('GET', '/streams/tough/groups')).json, { items: [{ dead_letter, dead_lettered: 1 }] });
+  await peer.close();
+});
+
 t.test('members of a consumer group are told what is theirs, give it up, and commit', async (t) => {
   await ask('PUT', '/streams/parted', { body: { partitions: 2 } });
   const body = [0, 1].map((partition) => ({ payload: 'x', partition }));

@@ -1,8 +1,8 @@
 import t from 'tap';
-import type { Client, SettleOp, SubscribeOptions, Subscription } from '../../../src/core/index.ts';
+import type { Client, SettleOp, ShareSettings, SubscribeOptions, Subscription } from '../../../src/core/index.ts';
 import { Prng } from '../../../src/testing/prng.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
-import { bodyOf, connect, newDisk } from '../fixture.ts';
+import { bodyOf, connect, DURABLE, newDisk } from '../fixture.ts';
 import { append, createTopic, type Lab, lab, numbered, reopened, SMALL } from './support.ts';
 
 interface Taker {
@@ -149,6 +149,183 @@ t.test('groups end with their topic; they are listed, and deleted when nobody is
   await one.settle();
   t.equal(again.ended, 'not-found');
   t.same((await reopened(one)).broker.admin.topics.list('/'), []);
+});
+
+t.test('renewed deliveries have all of their time again; what is settled or over is not renewed', async (t) => {
+  const one = await lab({ ...SMALL, shareLockMs: 1000 });
+  await createTopic(one);
+  await append(one, ['a', 'b', 'c', 'd']);
+  const first = take(one.client, { credit: 4 });
+  await one.settle();
+  const second = take(connect(one), { timeoutMs: 100_000 });
+  first.subscription.settle(4, 4, 'complete');
+  await one.clock.advance(900);
+  t.equal(first.subscription.renew?.(1, 2), 2);
+  t.equal(first.subscription.renew?.(4, 4), 0, 'settled');
+  t.throws(() => first.subscription.renew?.(1, 5), { code: 'unknown-delivery' });
+  await one.clock.advance(200);
+  t.same(second.bodies, ['c']);
+  t.equal(first.subscription.renew?.(3, 3), 0, 'its time was over');
+  await one.clock.advance(500);
+  t.equal(first.subscription.renew?.(2, 2), 1);
+  await one.clock.advance(400);
+  t.same(second.bodies, ['c', 'a']);
+  await one.clock.advance(600);
+  t.same(second.bodies.slice(0, 3), ['c', 'a', 'b']);
+});
+
+const letters = (one: Lab, queue = 'dead') => {
+  const found: { body: string; deaths: unknown }[] = [];
+  one.client.subscribe(
+    queue,
+    { credit: 1000, settled: true },
+    {
+      onDeliveries: (batch) => {
+        while (batch.next()) {
+          const { annotations } = one.broker.hub(batch.message);
+          const [death] = annotations.get('x-death') as { reason: string; queue: string; count: number }[];
+          found.push({ body: bodyOf(batch.message), deaths: `${death?.queue} ${death?.reason} ${death?.count}` });
+        }
+      },
+    },
+  );
+  return found;
+};
+
+async function withDead(one: Lab, args = {}): Promise<void> {
+  await one.clock.drive(one.broker.admin.declareQueue('/', 'dead', { ...DURABLE, arguments: args }));
+}
+const DEAD = { exchange: '', key: 'dead' } as const;
+
+t.test('what is given up goes to the dead letter exchange with its history; the topic keeps it', async (t) => {
+  const one = await lab({ ...SMALL, shareDeliveriesMax: 2, shareOpenMax: 100 });
+  await createTopic(one, { partitions: 2 });
+  await withDead(one);
+  const bodies = numbered(120);
+  for (const partition of [0, 1]) await append(one, bodies.slice(partition * 60, partition * 60 + 60), partition);
+  await one.clock.advance(2_000);
+  const taker = take(one.client, { share: { group: 'g', start: 'first', deadLetter: DEAD } });
+  await one.settle();
+  t.equal(taker.bodies.length, 120);
+  const [rejected, released] = [taker.bodies.slice(0, 50), taker.bodies.slice(50, 70)];
+  taker.subscription.settle(1, 50, 'discard');
+  taker.subscription.settle(51, 70, 'requeue');
+  await one.settle();
+  taker.subscription.settle(121, 140, 'modify');
+  taker.subscription.settle(71, 120, 'complete');
+  await one.clock.advance(500);
+  const found = letters(one);
+  await one.settle();
+  t.same(found.map(({ body }) => body).sort(), [...rejected, ...released].sort());
+  t.equal(found.filter(({ deaths }) => deaths === 't rejected 1').length, 50);
+  t.equal(found.filter(({ deaths }) => deaths === 't delivery_limit 1').length, 20);
+  t.match(info(one), { deadLetter: DEAD, deadLettered: 70, partitions: [{ lag: 0, leaving: 0, returned: 0 }, {}] });
+  const again = await reopened(one);
+  t.match(info(again), { deadLetter: DEAD, partitions: [{ lag: 0 }, { lag: 0 }] });
+});
+
+t.test('nobody takes it, or a queue is full: it stays open in its group, over a restart too', async (t) => {
+  const one = await lab({ ...SMALL, deadLetterRetryMs: 1000 } as typeof SMALL);
+  await createTopic(one);
+  const { topics } = one.broker.admin;
+  await append(one, ['a', 'b', 'c']);
+  await one.clock.drive(topics.setShareGroup('/', 't', 'g', { start: 'first', deadLetter: DEAD }));
+  const taker = take(one.client);
+  await one.settle();
+  taker.subscription.settle(1, 2, 'discard');
+  taker.subscription.settle(3, 3, 'complete');
+  await one.clock.advance(3_000);
+  t.match(info(one), { deadLettered: 0, partitions: [{ start: 0, leaving: 2, returned: 0, held: 0, lag: 2 }] });
+  await one.clock.drive(one.internals.checkpointer.run());
+  let after = await reopened(one);
+  t.match(info(after), { deadLetter: DEAD, partitions: [{ leaving: 2, lag: 2 }] });
+  t.same(take(after.client).bodies, [], 'nobody gets them');
+  await withDead(after, { 'x-max-length': 1, 'x-overflow': 'reject-publish' });
+  await after.clock.advance(15_000);
+  t.match(info(after), { deadLettered: 1, partitions: [{ leaving: 1 }] });
+  after = await reopened(after);
+  t.match(info(after), { partitions: [{ leaving: 1 }] });
+  const found = letters(after);
+  await after.clock.advance(15_000);
+  t.same(found.map(({ body }) => body).sort(), ['a', 'b']);
+  t.match(info(after), { partitions: [{ leaving: 0, lag: 0, start: 3 }] });
+});
+
+t.test('the dead letter rule is changed and taken away; a cycle is cut; bad ones are refused', async (t) => {
+  const one = await lab({ ...SMALL, shareDeliveriesMax: 1 });
+  await createTopic(one);
+  const { topics } = one.broker.admin;
+  const set = (settings: ShareSettings, name = 'g') => one.clock.drive(topics.setShareGroup('/', 't', name, settings));
+  await t.rejects(set({ deadLetter: { exchange: 'none' } }), { code: 'not-found' });
+  await t.rejects(set({}, ''), { code: 'invalid-argument' });
+  t.throws(() => take(one.client, { share: { group: 'x', deadLetter: { exchange: 'none' } } }), { code: 'not-found' });
+  t.same(topics.shareGroups('/', 't'), []);
+  await set({ start: 'first', deadLetter: { exchange: '' } });
+  await append(one, ['round']);
+  const taker = take(one.client);
+  await one.settle();
+  taker.subscription.settle(1, 1, 'requeue');
+  await one.settle();
+  t.equal(topics.get('/', 't')?.details[0]?.end, 1, 'not into the topic it came from, whose name is its key');
+  t.match(info(one), { partitions: [{ lag: 0 }] });
+  await set({ deadLetter: DEAD });
+  await append(one, ['waits']);
+  taker.subscription.settle(2, 2, 'discard');
+  await one.settle();
+  t.match(info(one), { partitions: [{ leaving: 1 }] });
+  await set({});
+  t.match(info(one), { partitions: [{ leaving: 0, lag: 0 }] });
+  t.notOk(info(one)?.deadLetter);
+  t.notOk(info(await reopened(one))?.deadLetter);
+});
+
+t.test('given up, crashes: every message that was is in the queue for dead letters, at least once', async (t) => {
+  for (let seed = 1; seed <= 25; seed++) {
+    const prng = new Prng(seed);
+    const clock = new SimClock();
+    const disk = newDisk(clock, { seed });
+    const limits = { ...SMALL, shareDeliveriesMax: 3, shareLockMs: 500, deadLetterRetryMs: 100 } as typeof SMALL;
+    let one = await lab(limits, disk, clock);
+    await createTopic(one, { partitions: 2 });
+    await one.clock.drive(one.broker.admin.topics.setShareGroup('/', 't', 'g', { start: 'first', deadLetter: DEAD }));
+    let count = 0;
+    /** Rejected for good: known to be on disk. */
+    const rejected = new Set<string>();
+    const accepted = new Set<string>();
+    for (let life = 0; life < 4; life++) {
+      if (life === 1) await withDead(one);
+      const taker = take(one.client, { credit: 20 });
+      let settled = 0;
+      for (let steps = prng.between(5, 25); steps > 0; steps--) {
+        if (prng.chance(0.3)) {
+          const more = Array.from({ length: prng.between(1, 20) }, () => `m${count++}`);
+          await append(one, more, prng.below(2));
+        } else if (prng.chance(0.1)) void one.internals.checkpointer.run();
+        else await clock.advance(prng.between(1, 60));
+        while (settled < taker.bodies.length && prng.chance(0.8)) {
+          const body = taker.bodies[settled++] as string;
+          if (rejected.has(body) || accepted.has(body)) t.fail(`seed ${seed}: ${body} again`);
+          const op = prng.pick<SettleOp>(['complete', 'discard', 'requeue']);
+          taker.subscription.settle(settled, settled, op);
+          if (op === 'discard') taker.subscription.afterDurable(() => rejected.add(body));
+          if (op === 'complete') taker.subscription.afterDurable(() => accepted.add(body));
+          taker.subscription.credit(1);
+        }
+      }
+      if (prng.chance(0.3)) disk.kill();
+      else disk.crash();
+      clock.clear();
+      one = await lab(limits, disk, clock);
+    }
+    await clock.advance(3_000);
+    const arrived = letters(one);
+    await clock.advance(1_000);
+    const found = new Set(arrived.map(({ body }) => body));
+    for (const body of rejected) if (!found.has(body)) t.fail(`seed ${seed}: ${body} is lost`);
+    for (const body of accepted) if (found.has(body)) t.fail(`seed ${seed}: ${body} was accepted`);
+    await clock.drive(one.close());
+  }
+  t.pass('25 seeds');
 });
 
 t.test('members, settlements, crashes: nothing that is done comes again, everything else does', async (t) => {

@@ -122,7 +122,15 @@ export function shareOf(args: FieldTable): ShareOptions | undefined {
   if (start !== 'first' && start !== 'next') {
     throw new AmqpError('precondition-failed', "with 'x-share-group', 'x-stream-offset' must be first or next");
   }
-  return { group, start };
+  const { 'x-dead-letter-exchange': exchange, 'x-dead-letter-routing-key': key } = args;
+  if (exchange === undefined && key === undefined) return { group, start };
+  if (typeof exchange !== 'string' || (key !== undefined && typeof key !== 'string')) {
+    throw new AmqpError(
+      'precondition-failed',
+      "arguments 'x-dead-letter-exchange' and 'x-dead-letter-routing-key' must be texts, the second not alone",
+    );
+  }
+  return { group, start, deadLetter: key === undefined ? { exchange } : { exchange, key } };
 }
 
 /** `first`, `last`, `next`, an offset (a negative one: so many from the end), a timestamp, or an interval before now. */

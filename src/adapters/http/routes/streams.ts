@@ -1,6 +1,17 @@
 /** Topics over HTTP, where they are called streams (`/v1/topics` publishes to the topic exchange): make, append, read. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { CoreError, Message, type MessageOrigin, type TopicInfo, type TopicSettings } from '../../../core/index.ts';
+import {
+  CoreError,
+  Message,
+  type MessageOrigin,
+  type ShareDeadLetter,
+  type ShareGroupInfo,
+  type ShareSettings,
+  type ShareStart,
+  type TopicInfo,
+  type TopicSettings,
+} from '../../../core/index.ts';
+import { DEAD_LETTER } from '../../dead-letter.ts';
 import { bodyOf, fillMessage, type JsonPublish, PUBLISH_PROPERTIES } from '../../json-message.ts';
 import type { JsonPlace } from '../../read-place.ts';
 import { queueTarget } from '../../targets.ts';
@@ -54,6 +65,17 @@ const ITEM = object({
   sequence: COUNT,
 });
 
+/** Settings of a share group. */
+interface ShareBody {
+  from?: ShareStart;
+  dead_letter?: ShareDeadLetter;
+}
+
+const SHARE_BODY = {
+  ...object({ from: { enum: ['first', 'next'] }, dead_letter: DEAD_LETTER }),
+  type: ['object', 'null'],
+};
+
 type Named = { Params: { stream: string } };
 type Numbered = { Params: { stream: string; partition: number } };
 
@@ -104,8 +126,22 @@ export function streamRoutes(app: FastifyInstance, context: HttpContext): void {
   app.get<Named & { Querystring: ListQuery }>(
     '/streams/:stream/groups',
     { schema: { querystring: listQuery(context.limits) } },
-    async (request) =>
-      page(context.broker.admin.topics.shareGroups(context.vhost(request), request.params.stream), request.query),
+    async (request) => {
+      const groups = context.broker.admin.topics.shareGroups(context.vhost(request), request.params.stream);
+      const { total, items } = page(groups, request.query);
+      return { total, items: items.map(shareGroupJson) };
+    },
+  );
+  app.put<{ Params: { stream: string; group: string }; Body: ShareBody | null }>(
+    '/streams/:stream/groups/:group',
+    { schema: { querystring: query(), body: SHARE_BODY } },
+    async (request) => {
+      const { stream, group } = request.params;
+      const { from: start = 'next', dead_letter: deadLetter } = request.body ?? {};
+      const settings: ShareSettings = deadLetter === undefined ? { start } : { start, deadLetter };
+      const { topics } = context.broker.admin;
+      return shareGroupJson(await topics.setShareGroup(context.adminVhost(request), stream, group, settings));
+    },
   );
   app.delete<{ Params: { stream: string; group: string } }>(
     '/streams/:stream/groups/:group',
@@ -286,4 +322,8 @@ function streamJson(info: TopicInfo): object {
     published: info.published,
     partitions: info.details.map(({ durableEnd, ...rest }) => ({ ...rest, durable_end: durableEnd })),
   };
+}
+
+function shareGroupJson({ deadLetter, deadLettered, ...rest }: ShareGroupInfo): object {
+  return { ...rest, dead_letter: deadLetter ?? null, dead_lettered: deadLettered };
 }

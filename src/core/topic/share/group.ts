@@ -2,9 +2,11 @@
  * A share group: any number of consumers take messages of all partitions of a topic as if they were a queue. Each message is
  * handed to one of them, and comes back when it is released or not settled in time. The topic keeps it all the same.
  */
-import type { ShareGroupInfo } from '../../door.ts';
+import type { ShareDeadLetter, ShareGroupInfo } from '../../door.ts';
 import type { ErrorCode } from '../../errors.ts';
 import type { Topic } from '../topic.ts';
+import type { Topics } from '../topics.ts';
+import { ShareDeadLetters } from './dead-letters.ts';
 import type { SharePart } from './part.ts';
 import type { ShareSubscription } from './subscription.ts';
 
@@ -14,6 +16,8 @@ export class ShareGroup {
   /** By number of the partition. */
   parts: readonly SharePart[] = [];
   readonly subscriptions = new Set<ShareSubscription>();
+  /** Where what it gives up goes; undefined: nowhere. */
+  deadLetters: ShareDeadLetters | undefined;
   /** The part that is asked next. */
   #turn = 0;
   /** Parts that show bytes valid for this turn only. */
@@ -56,6 +60,16 @@ export class ShareGroup {
     return this.parts.some((part) => part.loading);
   }
 
+  /** Have what is given up go there. What is on its way and has not arrived goes there too, or is done. */
+  setDeadLetter(topics: Topics, rule: ShareDeadLetter | undefined): void {
+    const before = this.deadLetters?.close() ?? [];
+    this.deadLetters = rule === undefined ? undefined : new ShareDeadLetters(topics, this.topic, rule);
+    for (const { part, offset, reason } of before) {
+      if (this.deadLetters === undefined) part.gone([offset]);
+      else this.deadLetters.add(part, offset, reason);
+    }
+  }
+
   /** The group or its topic is deleted. */
   end(reason: ErrorCode): void {
     for (const subscription of [...this.subscriptions]) subscription.end(reason);
@@ -66,10 +80,13 @@ export class ShareGroup {
       topic: this.topic.name,
       name: this.name,
       consumers: this.subscriptions.size,
-      partitions: this.parts.map(({ partition, start, next, held, open }) => ({
+      ...(this.deadLetters === undefined ? {} : { deadLetter: this.deadLetters.rule }),
+      deadLettered: this.deadLetters?.count ?? 0,
+      partitions: this.parts.map(({ partition, start, next, held, leaving, open }) => ({
         partition: partition.number,
         ...{ start, next, held },
-        returned: open - held,
+        returned: open - held - leaving,
+        leaving,
         lag: Math.max(0, partition.durableEnd - next) + open,
       })),
     };

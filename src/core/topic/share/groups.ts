@@ -1,5 +1,5 @@
 /** All share groups: found by topic and name, replayed, checkpointed. */
-import type { ShareStart } from '../../door.ts';
+import type { ShareDeadLetter, ShareSettings } from '../../door.ts';
 import { CoreError } from '../../errors.ts';
 import { type TlvReader, TlvWriter } from '../../tlv.ts';
 import type { Partition } from '../partition.ts';
@@ -8,7 +8,15 @@ import type { Topic } from '../topic.ts';
 import type { Topics } from '../topics.ts';
 import { ShareGroup } from './group.ts';
 import { SharePart } from './part.ts';
-import { readPart, readSettled, type StoredPart, writePart } from './records.ts';
+import {
+  readPart,
+  readRule,
+  readSettled,
+  type StoredPart,
+  type StoredShareRule,
+  writePart,
+  writeRule,
+} from './records.ts';
 
 const record = new TlvWriter();
 
@@ -29,10 +37,12 @@ export class ShareGroups {
     return [...(this.#groups.get(topic)?.values() ?? [])];
   }
 
-  /** The group of a name; a new one, from `start` on, when there is none. Throws `invalid-argument`, `limit-exceeded`. */
-  open(topic: Topic, name: string, start: ShareStart): ShareGroup {
+  /** The group of a name; a new one, with these settings, when there is none. Throws `invalid-argument`, `limit-exceeded`,
+   *  `not-found` (the exchange). */
+  open(topic: Topic, name: string, { start = 'next', deadLetter }: ShareSettings): ShareGroup {
     const known = this.get(topic, name);
     if (known !== undefined) return known;
+    checkExchange(topic, deadLetter);
     const { nameBytesMax, shareGroupsPerTopicMax } = topic.vhost.engine.limits;
     const bytes = Buffer.byteLength(name);
     if (bytes === 0 || bytes > nameBytesMax) {
@@ -45,7 +55,24 @@ export class ShareGroups {
     group.parts = topic.partitions.map((partition) =>
       this.#openPart(group, partition, start === 'first' ? partition.start : partition.durableEnd),
     );
+    if (deadLetter !== undefined) this.#setRule(group, deadLetter);
     return group;
+  }
+
+  /** Have a group go by these settings; it is made when it is not there. Throws as `open`. */
+  set(topic: Topic, name: string, settings: ShareSettings): ShareGroup {
+    const { deadLetter } = settings;
+    checkExchange(topic, deadLetter);
+    const group = this.open(topic, name, settings);
+    if (!sameRule(group.deadLetters?.rule, deadLetter)) this.#setRule(group, deadLetter);
+    return group;
+  }
+
+  #setRule(group: ShareGroup, deadLetter: ShareDeadLetter | undefined): void {
+    const { topic, name } = group;
+    writeRule(record.reset(), { topicId: topic.id, group: name, deadLetter });
+    topic.vhost.engine.append(TOPIC_RECORD.shareRule, record);
+    group.setDeadLetter(this.#topics, deadLetter);
   }
 
   #add(topic: Topic, name: string): ShareGroup {
@@ -88,6 +115,7 @@ export class ShareGroups {
   }
 
   #forget(group: ShareGroup): void {
+    group.deadLetters?.close();
     for (const part of group.parts) {
       this.#parts.delete(part.id);
       part.close();
@@ -121,6 +149,8 @@ export class ShareGroups {
       this.load(from);
     } else if (type === TOPIC_RECORD.shareSettle) {
       this.#parts.get(from.u32())?.replay(readSettled(from));
+    } else if (type === TOPIC_RECORD.shareRule) {
+      this.loadRule(from);
     } else {
       const topic = this.#topics.topic(from.u32());
       const group = topic === undefined ? undefined : this.get(topic, from.text());
@@ -146,4 +176,30 @@ export class ShareGroups {
     const group = this.get(partition.topic, stored.group) ?? this.#add(partition.topic, stored.group);
     group.parts = [...group.parts, this.#addPart(group, partition, stored)];
   }
+
+  /** Take in the rule of a group as a checkpoint or a record holds it. */
+  loadRule(from: TlvReader): void {
+    const { topicId, group: name, deadLetter } = readRule(from);
+    const topic = this.#topics.topic(topicId);
+    const group = topic === undefined ? undefined : this.get(topic, name);
+    group?.setDeadLetter(this.#topics, deadLetter);
+  }
+
+  /** Rules at one moment. */
+  rules(): StoredShareRule[] {
+    return [...this.#groups.values()].flatMap((groups) =>
+      [...groups.values()].flatMap(({ topic, name, deadLetters }) =>
+        deadLetters === undefined ? [] : [{ topicId: topic.id, group: name, deadLetter: deadLetters.rule }],
+      ),
+    );
+  }
+}
+
+function checkExchange({ vhost }: Topic, deadLetter: ShareDeadLetter | undefined): void {
+  if (deadLetter === undefined || vhost.router.get(deadLetter.exchange) !== undefined) return;
+  throw new CoreError('not-found', `exchange '${deadLetter.exchange}' in virtual host '${vhost.name}'`);
+}
+
+function sameRule(a: ShareDeadLetter | undefined, b: ShareDeadLetter | undefined): boolean {
+  return a?.exchange === b?.exchange && a?.key === b?.key;
 }

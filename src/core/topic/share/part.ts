@@ -6,6 +6,8 @@
  *
  * Between `start` and `next` only what is not done has an entry.
  */
+
+import { codeOf, type DeathReason, reasonOf } from '../../death.ts';
 import type { Engine } from '../../engine.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { PositionHeap } from '../../queue/position-heap.ts';
@@ -22,7 +24,12 @@ interface Entry {
   returns: number;
   /** Somebody has it now. */
   held: boolean;
+  /** It was given up, and is on its way to the group's dead letters. */
+  givenUp: DeathReason | undefined;
 }
+
+/** What becomes of a message that was handed out. */
+export type Outcome = 'done' | 'back' | 'rejected';
 
 /** After a failed read. */
 const RETRY_MS = 5_000;
@@ -38,6 +45,8 @@ export class SharePart implements PartitionReader {
   next: number;
   /** Handed out and not settled. */
   held = 0;
+  /** Given up, and on their way. */
+  leaving = 0;
   readonly #topics: Topics;
   readonly #engine: Engine;
   /** By offset, ascending. */
@@ -114,7 +123,7 @@ export class SharePart implements PartitionReader {
       this.next = this.frames.offset;
     } while (this.frames.ended);
     const offset = this.next++;
-    const entry = { returns: 0, held: false };
+    const entry = newEntry(0);
     this.#entries.set(offset, entry);
     return this.#hold(offset, entry);
   }
@@ -190,20 +199,52 @@ export class SharePart implements PartitionReader {
     return this.#entries.get(offset)?.returns ?? 0;
   }
 
-  /** Messages that are handed out have been settled: they are done, or come back. Written down at once. @param offsets ascending */
-  settle(offsets: readonly number[], comesBack: boolean): void {
+  /** Messages that are handed out have been settled. Written down at once. @param offsets ascending */
+  settle(offsets: readonly number[], outcome: Outcome): void {
     const ranges: SettledRange[] = [];
     for (const offset of offsets) {
       const entry = this.#entries.get(offset);
       if (entry?.held !== true) continue;
       this.held--;
       entry.held = false;
-      if (comesBack) entry.returns++;
-      const isDone = !comesBack || entry.returns >= this.#engine.limits.shareDeliveriesMax;
-      if (isDone) this.#entries.delete(offset);
-      else this.#returned.push(offset);
-      addTo(ranges, offset, isDone ? 0 : entry.returns);
+      if (outcome === 'back') entry.returns++;
+      addTo(ranges, offset, this.#place(offset, entry, outcome));
     }
+    this.#write(ranges);
+  }
+
+  /** Have a message at hand again, on its way, or done. Answers its word in the journal. */
+  #place(offset: number, entry: Entry, outcome: Outcome): number {
+    const isBack = outcome === 'back' && entry.returns < this.#engine.limits.shareDeliveriesMax;
+    if (isBack) {
+      this.#returned.push(offset);
+      return wordOf(entry);
+    }
+    const { deadLetters } = this.group;
+    if (outcome === 'done' || deadLetters === undefined) {
+      this.#entries.delete(offset);
+      return DONE;
+    }
+    entry.givenUp = outcome === 'rejected' ? 'rejected' : 'delivery_limit';
+    this.leaving++;
+    deadLetters.add(this, offset, entry.givenUp);
+    return wordOf(entry);
+  }
+
+  /** Messages that were given up have arrived, or nobody waits for them any more. @param offsets ascending */
+  gone(offsets: readonly number[]): void {
+    const ranges: SettledRange[] = [];
+    for (const offset of offsets) {
+      if (!this.#entries.delete(offset)) continue;
+      this.leaving--;
+      addTo(ranges, offset, DONE);
+    }
+    this.#write(ranges);
+    // There may be room for new ones.
+    this.group.wake();
+  }
+
+  #write(ranges: readonly SettledRange[]): void {
     if (ranges.length > 0 && this.#engine.failure === undefined) writeSettled(this.#engine, this.id, ranges);
   }
 
@@ -211,29 +252,36 @@ export class SharePart implements PartitionReader {
 
   /** A record of settled messages. What was handed out before them and is not mentioned is not done. */
   replay(ranges: readonly SettledRange[]): void {
-    for (const { first, count, returns } of ranges) {
-      for (; this.next < first + count; this.next++) this.#entries.set(this.next, { returns: 0, held: false });
+    for (const { first, count, word } of ranges) {
+      for (; this.next < first + count; this.next++) this.#entries.set(this.next, newEntry(0));
       for (let offset = first; offset < first + count; offset++) {
-        const entry = this.#entries.get(offset);
-        if (returns === 0) this.#entries.delete(offset);
-        else if (entry !== undefined) entry.returns = returns;
+        if (word === DONE) this.#entries.delete(offset);
+        else if (this.#entries.has(offset)) this.#entries.set(offset, newEntry(word));
       }
     }
   }
 
   /** Replay is over: nothing is handed out. */
   recovered(): void {
-    for (const offset of this.#entries.keys()) this.#returned.push(offset);
+    const { deadLetters } = this.group;
+    for (const [offset, { givenUp }] of this.#entries) {
+      if (givenUp === undefined) this.#returned.push(offset);
+      else {
+        this.leaving++;
+        if (deadLetters === undefined) this.gone([offset]);
+        else deadLetters.add(this, offset, givenUp);
+      }
+    }
   }
 
   moment(): StoredPart {
     const { id, partition, group, next } = this;
-    const open = Array.from(this.#entries, ([offset, { returns }]) => ({ offset, returns }));
+    const open = Array.from(this.#entries, ([offset, entry]) => ({ offset, word: wordOf(entry) }));
     return { id, partitionId: partition.id, group: group.name, next, open };
   }
 
   load(open: StoredPart['open']): void {
-    for (const { offset, returns } of open) this.#entries.set(offset, { returns, held: false });
+    for (const { offset, word } of open) this.#entries.set(offset, newEntry(word));
   }
 
   // ---- The end ----------------------------------------------------------------------------------------------------
@@ -252,9 +300,25 @@ export class SharePart implements PartitionReader {
   }
 }
 
-/** @param returns 0: it is done */
-function addTo(ranges: SettledRange[], offset: number, returns: number): void {
+/** In place of the word of an entry: it is done. */
+const DONE = 0;
+/** How often it came back, as far as it is written down. */
+const RETURNS_MAX = 0xffff;
+/** Above that, why it was given up: a code of `DeathReason`. */
+const REASON_SHIFT = 16;
+
+/** An entry as the journal has it. One that never came back has none: it is not written down. */
+function wordOf({ returns, givenUp }: Entry): number {
+  return Math.min(returns, RETURNS_MAX) | (givenUp === undefined ? 0 : codeOf(givenUp) << REASON_SHIFT);
+}
+
+function newEntry(word: number): Entry {
+  const code = word >> REASON_SHIFT;
+  return { returns: word & RETURNS_MAX, held: false, givenUp: code === 0 ? undefined : reasonOf(code) };
+}
+
+function addTo(ranges: SettledRange[], offset: number, word: number): void {
   const last = ranges.at(-1);
-  if (last !== undefined && last.returns === returns && last.first + last.count === offset) last.count++;
-  else ranges.push({ first: offset, count: 1, returns });
+  if (last !== undefined && last.word === word && last.first + last.count === offset) last.count++;
+  else ranges.push({ first: offset, count: 1, word });
 }

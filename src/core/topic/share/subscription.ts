@@ -7,10 +7,17 @@ import { CoreError, type ErrorCode } from '../../errors.ts';
 import type { Message } from '../../message.ts';
 import { readStored } from '../../stored-message.ts';
 import type { ShareGroup } from './group.ts';
-import type { SharePart } from './part.ts';
+import type { Outcome, SharePart } from './part.ts';
 
 /** Deliveries before the next consumer has its turn. */
 const PER_VISIT = 64;
+
+const OUTCOMES: { readonly [O in SettleOp]: Outcome } = {
+  complete: 'done',
+  requeue: 'back',
+  modify: 'back',
+  discard: 'rejected',
+};
 
 interface Held {
   readonly part: SharePart;
@@ -32,7 +39,7 @@ export class ShareSubscription implements Subscription, DeliveryBatch, Dispatche
   readonly #handlers: SubscriptionHandlers;
   readonly #settles: boolean;
   readonly #lockMs: number;
-  /** By delivery, in the order of handing out: their times end in that order. */
+  /** By delivery, in the order of handing out or renewal: their times end in that order. */
   readonly #held = new Map<number, Held>();
   #credit: number;
   #allowed = 0;
@@ -104,7 +111,7 @@ export class ShareSubscription implements Subscription, DeliveryBatch, Dispatche
     this.deliveryId++;
     this.redeliveries = part.returns(frames.offset);
     this.#client.delivered++;
-    if (this.#settles) part.settle([frames.offset], false);
+    if (this.#settles) part.settle([frames.offset], 'done');
     else this.#hold(part, frames.offset);
     return true;
   }
@@ -137,13 +144,13 @@ export class ShareSubscription implements Subscription, DeliveryBatch, Dispatche
       held.expired = true;
       expired.push(held);
     }
-    this.#settleAll(expired, true);
+    this.#settleAll(expired, 'back');
   }
 
   // ---- Settling ---------------------------------------------------------------------------------------------------
 
   settle(first: number, last: number, op: SettleOp): number {
-    if (last > this.deliveryId) throw new CoreError('unknown-delivery', `${last}; the newest is ${this.deliveryId}`);
+    this.#checkKnown(last);
     const settled: Held[] = [];
     let count = 0;
     for (let id = first; id <= last; id++) {
@@ -153,12 +160,31 @@ export class ShareSubscription implements Subscription, DeliveryBatch, Dispatche
       count++;
       if (!held.expired) settled.push(held);
     }
-    this.#settleAll(settled, op === 'requeue' || op === 'modify');
+    this.#settleAll(settled, OUTCOMES[op]);
     return count;
   }
 
+  renew(first: number, last: number): number {
+    this.#checkKnown(last);
+    const untilMs = this.#engine.clock.monotonic() + this.#lockMs;
+    let count = 0;
+    for (let id = first; id <= last; id++) {
+      const held = this.#held.get(id);
+      if (held === undefined || held.expired) continue;
+      // Behind the others: times end in this order.
+      this.#held.delete(id);
+      this.#held.set(id, { ...held, untilMs });
+      count++;
+    }
+    return count;
+  }
+
+  #checkKnown(id: number): void {
+    if (id > this.deliveryId) throw new CoreError('unknown-delivery', `${id}; the newest is ${this.deliveryId}`);
+  }
+
   /** By part, as many as possible in one record. */
-  #settleAll(settled: readonly Held[], comesBack: boolean): void {
+  #settleAll(settled: readonly Held[], outcome: Outcome): void {
     if (settled.length === 0) return;
     const parts = new Map<SharePart, number[]>();
     for (const { part, offset } of settled) {
@@ -169,7 +195,7 @@ export class ShareSubscription implements Subscription, DeliveryBatch, Dispatche
     for (const [part, offsets] of parts)
       part.settle(
         offsets.sort((a, b) => a - b),
-        comesBack,
+        outcome,
       );
     // There is room for new ones, or old ones are there again.
     this.group.wake();
@@ -226,7 +252,7 @@ export class ShareSubscription implements Subscription, DeliveryBatch, Dispatche
     this.#timer?.cancel();
     const left = [...this.#held.values()].filter(({ expired }) => !expired);
     this.#held.clear();
-    if (this.#engine.failure === undefined) this.#settleAll(left, true);
+    if (this.#engine.failure === undefined) this.#settleAll(left, 'back');
     this.#client.leftBy(this);
     this.#engine.clock.soon(() => this.#drainEnd());
   }

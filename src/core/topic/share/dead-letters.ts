@@ -11,7 +11,7 @@ import { copyTo } from '../../moving.ts';
 import { type Destination, type FindTarget, toExchange } from '../../redrive/target.ts';
 import { Slices } from '../../slices.ts';
 import { readStored, rewrite } from '../../stored-message.ts';
-import { Frames } from '../frames.ts';
+import type { Frames } from '../frames.ts';
 import type { Topic } from '../topic.ts';
 import type { Topics } from '../topics.ts';
 import type { SharePart } from './part.ts';
@@ -37,7 +37,6 @@ export class ShareDeadLetters {
   readonly #find: FindTarget;
   readonly #exchange: Buffer;
   readonly #slices: Slices;
-  readonly #frames = new Frames();
   readonly #view = new Message();
   #waiting: GivenUp[] = [];
   /** Of those in front, so many were tried in vain one after the other. */
@@ -95,6 +94,7 @@ export class ShareDeadLetters {
       this.#leave(offset, part);
       return 0;
     }
+    const frames = this.#topics.batches.cursor(partition);
     try {
       const block = await this.#topics.block(partition, offset);
       try {
@@ -105,12 +105,11 @@ export class ShareDeadLetters {
           if (this.#engine.journal.pressed || this.#engine.blockedBy !== undefined) return PRESSED_MS;
           if (this.#slices.over) await this.#slices.next();
           if (!this.#goesOn) break;
-          if (this.#frames.ended || this.#frames.offset > first.offset) block.show(this.#frames);
-          this.#frames.seek(first.offset);
-          if (!this.#sendOrPutBack(first)) return this.#pauseMs();
+          if (frames.ended || frames.offset > first.offset) block.show(frames, first.offset);
+          else frames.seek(first.offset);
+          if (!this.#sendOrPutBack(first, frames)) return this.#pauseMs();
         }
       } finally {
-        this.#frames.clear();
         block.leave();
       }
       return 0;
@@ -130,11 +129,11 @@ export class ShareDeadLetters {
   }
 
   /** False: nobody takes it now. It goes behind the others. */
-  #sendOrPutBack(first: GivenUp): boolean {
+  #sendOrPutBack(first: GivenUp, frames: Frames): boolean {
     const { offset, part, reason } = first;
     // Retention or compaction may have removed it.
-    const isThere = !this.#frames.ended && this.#frames.offset === offset;
-    if (isThere && !this.#send(reason)) {
+    const isThere = !frames.ended && frames.offset === offset;
+    if (isThere && !this.#send(frames, reason)) {
       this.#waiting.push(this.#waiting.shift() as GivenUp);
       this.#stuck++;
       return false;
@@ -150,8 +149,7 @@ export class ShareDeadLetters {
   }
 
   /** The message that `frames` show. */
-  #send(reason: DeathReason): boolean {
-    const { bytes, start, after } = this.#frames;
+  #send({ bytes, start, after }: Frames, reason: DeathReason): boolean {
     const view = this.#view;
     const nowMs = this.#engine.now();
     readStored(view, bytes, start, after);

@@ -63,6 +63,9 @@ export interface ConsumerFacts {
   readonly pull: boolean;
   /** It has a filter, for messages of this colour. */
   readonly color?: number;
+  readonly weight?: number;
+  /** How long it may keep a delivery. */
+  readonly timeoutMs?: number;
 }
 
 type Weights = { readonly [K in CombinedCommand['do']]: number };
@@ -180,5 +183,7 @@ function consumer(prng: Prng): ConsumerFacts {
     settled: prng.chance(0.08),
     pull: prng.chance(0.15),
     ...(prng.chance(0.1) ? { color: prng.below(3) } : {}),
+    ...(prng.chance(0.2) ? { weight: prng.between(2, 5) } : {}),
+    ...(prng.chance(0.15) ? { timeoutMs: prng.between(10, 150) } : {}),
   };
 }

@@ -1,6 +1,6 @@
 /** Consumers of the combined simulation: each delivery and each settlement is told to the model. */
 import { strict as assert } from 'node:assert';
-import type { DeliveryBatch, HubValue, Message, SettleOp } from '../../core/index.ts';
+import type { DeliveryBatch, ErrorCode, HubValue, Message, SettleOp } from '../../core/index.ts';
 import { idOf } from '../sim-broker.ts';
 import type { ConsumerFacts, Step } from './commands.ts';
 import type { ModelConsumer, ModelQueue } from './model-queue.ts';
@@ -27,21 +27,32 @@ export class Consuming {
 
   /** A consumer that takes what it is given, up to its quota of each batch. */
   consume(queue: ModelQueue, facts: ConsumerFacts): ModelConsumer {
-    const { priority, pull, settled, credit, color } = facts;
+    const { priority, pull, settled, credit, color, timeoutMs = Number.POSITIVE_INFINITY, weight = 1 } = facts;
     const onDeliveries = (batch: DeliveryBatch): void => {
       let quota = facts.quota;
       for (; quota > 0 && batch.next(); quota--) this.#session.guard(() => this.#take(consumer, batch));
       consumer.mayBePaused = quota === 0;
     };
+    const onEnd = (reason: ErrorCode): void => this.#session.guard(() => this.#ended(consumer, reason));
     const filter = color === undefined ? {} : { filter: `color = ${color}` };
     const subscription = this.#session.client.subscribe(
       queue.name,
-      { credit, priority, pull, settled, ...filter },
-      { onDeliveries },
+      { credit, priority, pull, settled, timeoutMs, weight, ...filter },
+      { onDeliveries, onEnd },
     );
     const out = new Map<number, Lineage>();
     const state = { mayBePaused: false, isOver: false, out };
-    const consumer: ModelConsumer = { queue, subscription, priority, pull, settled, credit, color, ...state };
+    const consumer: ModelConsumer = {
+      queue,
+      subscription,
+      priority,
+      pull,
+      settled,
+      credit,
+      color,
+      timeoutMs,
+      ...state,
+    };
     if (color !== undefined) queue.isSelective = true;
     this.#session.consumers.push(consumer);
     queue.consumers.push(consumer);
@@ -79,6 +90,8 @@ export class Consuming {
       consumer.mayBePaused = false;
     } else if (step.do === 'settle') this.#settle(consumer, step.from, step.count, step.op);
     else if (step.do === 'cancel') {
+      // Nobody is told when the time of one is over that was cancelled.
+      if (consumer.timeoutMs !== Number.POSITIVE_INFINITY) return;
       consumer.isOver = true;
       subscription.cancel();
     } else this.#leave(consumer, step.lost);
@@ -107,10 +120,26 @@ export class Consuming {
     if (done.length > 0) subscription.afterDurable(() => done.forEach((each) => void each()));
   }
 
-  #leave(consumer: ModelConsumer, lost: boolean): void {
-    const { queue, subscription, out } = consumer;
+  /** The broker has ended a consumer. */
+  #ended(consumer: ModelConsumer, reason: ErrorCode): void {
+    const { queue, out } = consumer;
+    // Else the queue or the broker goes: whoever did that tells the model.
+    if (reason !== 'consumer-timeout') return;
+    this.#session.log.push(`${queue.name}: a consumer is ended`);
+    this.#forget(consumer);
+    this.#session.model.timedOut(consumer);
+    out.clear();
+  }
+
+  #forget(consumer: ModelConsumer): void {
+    const { queue } = consumer;
     this.#session.consumers = this.#session.consumers.filter((other) => other !== consumer);
     queue.consumers = queue.consumers.filter((other) => other !== consumer);
+  }
+
+  #leave(consumer: ModelConsumer, lost: boolean): void {
+    const { queue, subscription, out } = consumer;
+    this.#forget(consumer);
     let ready = this.#session.readyIn(queue.name);
     subscription.close(lost);
     for (const lineage of out.values()) ready = this.#session.model.returned(lineage, ready, lost);

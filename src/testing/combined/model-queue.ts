@@ -52,6 +52,8 @@ export interface ModelConsumer {
   readonly color: number | undefined;
   /** Its deliveries are complete as they are handed out. */
   readonly settled: boolean;
+  /** How long it may keep a delivery; Infinity = for ever. */
+  readonly timeoutMs: number;
   credit: number;
   /** It left a batch unfinished: it may or may not be offered more. */
   mayBePaused: boolean;

@@ -5,10 +5,10 @@
  */
 import { strict as assert } from 'node:assert';
 import type { RestartKind } from '../script.ts';
-import { Fates, TURN_MS } from './fates.ts';
+import { Fates } from './fates.ts';
+import { type Delivery, Judge } from './judge.ts';
 import { isAt, Knowledge, QUIET_MS, type World } from './knowledge.ts';
-import { type ModelConsumer, type ModelQueue, matches, surelyTakes } from './model-queue.ts';
-import { goesBefore } from './order.ts';
+import type { ModelConsumer, ModelQueue } from './model-queue.ts';
 import {
   Entry,
   isPlace,
@@ -16,6 +16,7 @@ import {
   NOWHERE,
   type Place,
   type Span,
+  tell,
   UNPUBLISHED,
   type Unit,
   type Whereabouts,
@@ -57,29 +58,24 @@ export interface Outcome {
   readonly ready: number;
 }
 
-/** What a consumer sees of a delivery. */
-export interface Delivery {
-  readonly id: number;
-  readonly history: string;
-  readonly returns: number;
-  readonly failures: number;
-}
-
 export class Model {
   readonly knowledge: Knowledge;
   readonly #world: World;
   readonly #fates: Fates;
+  readonly #judge: Judge;
   #observedMs = 0;
 
   constructor(world: World) {
     this.#world = world;
     this.knowledge = new Knowledge(world);
     this.#fates = new Fates(this.knowledge);
+    this.#judge = new Judge(this.knowledge);
   }
 
   /** Time has passed, or the counts are to be looked at. */
   observe(): void {
     this.#observedMs = this.#world.now();
+    this.#judge.checkTimeouts();
     this.#fates.pass();
     this.knowledge.compare();
   }
@@ -200,109 +196,18 @@ export class Model {
     lineage.past = lineage.past.filter(({ place }) => isPlace(place));
   }
 
-  #lineage(id: number): Lineage {
-    const lineage = this.knowledge.lineages.get(id);
-    assert(lineage !== undefined, `nobody published ${id}`);
-    return lineage;
-  }
-
   // ---- Deliveries -------------------------------------------------------------------------------------------------
 
   /** A message is handed out: may it be? */
-  delivered(consumer: ModelConsumer, { id, history, returns, failures }: Delivery): Lineage {
+  delivered(consumer: ModelConsumer, delivery: Delivery): Lineage {
     this.#fates.pass();
-    const { queue } = consumer;
-    const lineage = this.#lineage(id);
-    const what = `${queue.name} -> ${id}`;
-    const place = lineage.placesIn(queue, 'ready').find(({ entry }) => entry.history === history);
-    assert(place !== undefined, `${what} [${history}]: it can only be ${tell(lineage.places)}`);
-    const { entry } = place;
-    const now = this.#world.now();
-    assert(entry.isVisible !== 'no', `${what}: it is not durable yet`);
-    assert(isWithin(returns, place.returns), `${what}: it came back ${place.returns} times, not ${returns}`);
-    assert(isWithin(failures, place.failures), `${what}: it failed ${place.failures} times, not ${failures}`);
-    // "A time to live of 0 means: to a consumer that is ready, or not at all."
-    const atOnce = returns === 0 && entry.expiresFromMs <= entry.fromMs;
-    assert(atOnce || now < entry.expiresToMs + TURN_MS, `${what}: it expired ${now - entry.expiresToMs} ms ago`);
-    this.knowledge.judge(entry);
-    const before = this.#surelyBefore(entry, consumer);
-    assert(before === undefined, `${what}: ${before?.id} goes before it`);
-    assert(matches(consumer, lineage), `${what}: the filter of the consumer does not let it pass`);
-    this.#checkTurn(consumer, lineage, what);
-    this.#checkHeld(consumer, lineage, what);
-    entry.toTick = Math.min(entry.toTick, this.knowledge.tick());
-    entry.toMs = Math.min(entry.toMs, now);
-    entry.isVisible = 'yes';
-    const counts: Pick<Place, 'returns' | 'failures'> = { returns: [returns, returns], failures: [failures, failures] };
-    const out: Place = { ...place, state: 'out', ...counts, fromMs: now, toMs: now };
-    this.knowledge.put(lineage, consumer.settled ? [NOWHERE] : [out]);
-    consumer.credit--;
-    return lineage;
-  }
-
-  /** A message that certainly can be delivered, and certainly goes before an entry. */
-  #surelyBefore(entry: Entry, consumer: ModelConsumer): Lineage | undefined {
-    for (const other of entry.queue.lineages) {
-      // Another group may be somebody else's.
-      const mayHave = matches(consumer, other) && (other.group === 0 || other.group === entry.lineage.group);
-      if (
-        other !== entry.lineage &&
-        mayHave &&
-        this.#isDeliverable(other, entry.queue, (one) => goesBefore(one, entry))
-      )
-        return other;
-    }
-    return undefined;
-  }
-
-  /** It is in the queue, can be handed out now, and is such as `is` says: all of that for certain. */
-  #isDeliverable(lineage: Lineage, queue: ModelQueue, is: (entry: Entry) => boolean): boolean {
-    const now = this.#world.now();
-    return lineage.places.every((place) => {
-      if (!isAt(place, queue, 'ready') || !isPlace(place)) return false;
-      return place.entry.isVisible === 'yes' && now < place.entry.expiresFromMs - TURN_MS && is(place.entry);
-    });
-  }
-
-  /** "Among consumers: highest priority with credit first"; those that take on request go before all others. */
-  #checkTurn(consumer: ModelConsumer, lineage: Lineage, what: string): void {
-    // Where not everybody may have everything, one that waits for the disk is passed over.
-    if (consumer.queue.isSelective || consumer.pull) return;
-    for (const other of consumer.queue.consumers) {
-      if (other === consumer || !surelyTakes(other) || !matches(other, lineage)) continue;
-      assert(!other.pull, `${what}: somebody asked for a message, and a consumer gets it`);
-      assert(other.priority <= consumer.priority, `${what}: a consumer of a higher priority has credit`);
-    }
-  }
-
-  /** Nobody else works on a message of its group, or of a queue that serves one consumer at a time. */
-  #checkHeld(consumer: ModelConsumer, lineage: Lineage, what: string): void {
-    const { rules, consumers } = consumer.queue;
-    for (const other of consumers) {
-      if (other === consumer) continue;
-      if (rules.singleActive) {
-        assert.equal(other.out.size, 0, `${what}: another consumer holds messages`);
-        assert(other.isOver || other.priority <= consumer.priority, `${what}: a consumer of a higher priority waits`);
-      }
-      if (lineage.group === 0) continue;
-      for (const held of other.out.values()) {
-        assert(held.group !== lineage.group, `${what}: another consumer holds ${held.id} of its group`);
-      }
-    }
+    return this.#judge.delivered(consumer, delivery);
   }
 
   /** Nothing has happened for a while: nothing is left that somebody would take. */
   checkNothingStuck(): void {
     this.observe();
-    for (const queue of this.knowledge.queues.values()) {
-      if (queue.rules.singleActive) continue;
-      for (const lineage of queue.lineages) {
-        const takes = (one: ModelConsumer): boolean => surelyTakes(one) && matches(one, lineage);
-        const isWanted = lineage.group === 0 ? queue.consumers.some(takes) : queue.consumers.every(takes);
-        const stuck = isWanted && queue.consumers.length > 0 && this.#isDeliverable(lineage, queue, () => true);
-        assert(!stuck, `${queue.name}: ${lineage.id} could be delivered, and is not`);
-      }
-    }
+    this.#judge.checkNothingStuck();
   }
 
   // ---- Settling ---------------------------------------------------------------------------------------------------
@@ -316,14 +221,14 @@ export class Model {
   /** Rejected. Answers what to call when that is durable. */
   rejected(lineage: Lineage): () => void {
     this.#fates.pass();
-    this.#fates.die(outOf(lineage), 'rejected');
+    this.#fates.die(lineage.out, 'rejected');
     return this.#forGood(lineage);
   }
 
   /** Back to its place. @param ready messages in the queue before it. Answers how many there are then. */
   returned(lineage: Lineage, ready: number, failed: boolean): number {
     this.#fates.pass();
-    const place = outOf(lineage);
+    const place = lineage.out;
     const { queue } = place.entry;
     const back = this.#back(place, failed);
     if (failed && back.failures[0] > queue.rules.deliveryLimit) {
@@ -336,6 +241,19 @@ export class Model {
     }
     this.knowledge.put(lineage, [back]);
     return back.state === 'deferred' ? ready : this.#fates.dropHead(queue, ready + 1);
+  }
+
+  /** A consumer has kept something for too long: all it has is back. */
+  timedOut(consumer: ModelConsumer): void {
+    this.#fates.pass();
+    const { timeoutMs, out } = consumer;
+    const heldMs = this.#world.now() - Math.min(...[...out.values()].map((lineage) => lineage.out.fromMs));
+    assert(timeoutMs <= heldMs + 1, `a consumer that may keep deliveries for ${timeoutMs} ms is ended after ${heldMs}`);
+    for (const lineage of out.values()) {
+      const isDeleted = lineage.isReplaced && lineage.out.entry.parent === undefined;
+      if (isDeleted) this.knowledge.put(lineage, [NOWHERE]);
+      else this.#giveBack(lineage, this.#world.now());
+    }
   }
 
   /** What a delivery becomes that comes back. */
@@ -405,7 +323,7 @@ export class Model {
     if (how !== 'clean') this.#doubt();
     if (how === 'clean') {
       // Before an orderly end everybody gives back what he has.
-      for (const lineage of this.knowledge.lineages.values()) this.#giveBack(lineage);
+      for (const lineage of this.knowledge.lineages.values()) this.#giveBack(lineage, this.#observedMs);
       this.#fates.end();
     }
     for (const lineage of this.knowledge.lineages.values()) {
@@ -422,10 +340,11 @@ export class Model {
     }
   }
 
-  #giveBack(lineage: Lineage): void {
+  /** Somebody gives back what he has, at some time since. */
+  #giveBack(lineage: Lineage, sinceMs: number): void {
     const place = lineage.places[0];
     if (place === undefined || !isPlace(place) || place.state !== 'out') return;
-    this.knowledge.put(lineage, [this.#back(place, false, this.#observedMs)]);
+    this.knowledge.put(lineage, [this.#back(place, false, sinceMs)]);
     this.#fates.crowd(place.entry.queue);
   }
 
@@ -440,7 +359,7 @@ export class Model {
 
   /** A delivery is settled as part of a unit. */
   removed(unit: Unit, lineage: Lineage): void {
-    unit.removed.push(outOf(lineage).entry);
+    unit.removed.push(lineage.out.entry);
     lineage.units.push(unit);
   }
 
@@ -459,11 +378,6 @@ export class Model {
   }
 }
 
-/** A count, with what is known of it. */
-function isWithin(count: number, [least, most]: Span): boolean {
-  return least <= count && count <= most;
-}
-
 /** How long what came back waits. @param count of failures for a failure, else of returns */
 function retryMs({ retry }: ModelRules, failed: boolean, count: number): number {
   const isMeant = retry.type === 'all' || retry.type === (failed ? 'failed' : 'returned');
@@ -478,18 +392,4 @@ function isOut(place: Whereabouts): boolean {
 function isKept(place: Place): boolean {
   const rule = place.entry.queue.rules.deadLetter;
   return place.state === 'limbo' && rule?.keeps === true && rule.exchange !== '';
-}
-
-function outOf(lineage: Lineage): Place {
-  const place = lineage.places[0];
-  assert(place !== undefined && isPlace(place) && lineage.isSure && place.state === 'out');
-  return place;
-}
-
-function tell(places: readonly Whereabouts[]): string {
-  return places
-    .map((place) =>
-      !isPlace(place) ? NOWHERE : `${place.state} in ${place.entry.queue.name} [${place.entry.history}]`,
-    )
-    .join(' or ');
 }

@@ -2,6 +2,7 @@
  * Where a message may be. From outside one cannot always know: it may have expired, or not have reached the disk before a crash.
  * So the model keeps all the places a message may be in, and each thing that is seen rules some out.
  */
+import { strict as assert } from 'node:assert';
 import type { ModelQueue } from './model-queue.ts';
 
 export type Reason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit';
@@ -175,6 +176,13 @@ export class Lineage {
     });
   }
 
+  /** Where it is, as it is certain that somebody holds it. */
+  get out(): Place {
+    const place = this.places[0];
+    assert(place !== undefined && isPlace(place) && this.isSure && place.state === 'out');
+    return place;
+  }
+
   /** It is certainly in a queue, in this state. */
   isSurely(queue: ModelQueue, state: PlaceState): boolean {
     return this.placesIn(queue, state).length === this.places.length;
@@ -204,4 +212,13 @@ export function samePlace(a: Whereabouts, b: Whereabouts): boolean {
   if (!isPlace(a) || !isPlace(b)) return a === b;
   if (a.state !== b.state || a.reason !== b.reason) return false;
   return a.entry.queue === b.entry.queue && a.entry.history === b.entry.history;
+}
+
+/** Places as text. */
+export function tell(places: readonly Whereabouts[]): string {
+  return places
+    .map((place) =>
+      !isPlace(place) ? NOWHERE : `${place.state} in ${place.entry.queue.name} [${place.entry.history}]`,
+    )
+    .join(' or ');
 }

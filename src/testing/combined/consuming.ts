@@ -92,6 +92,7 @@ export class Consuming {
     else if (step.do === 'cancel') {
       // Nobody is told when the time of one is over that was cancelled.
       if (consumer.timeoutMs !== Number.POSITIVE_INFINITY) return;
+      this.#mayBeLast(consumer);
       consumer.isOver = true;
       subscription.cancel();
     } else this.#leave(consumer, step.lost);
@@ -123,18 +124,26 @@ export class Consuming {
   /** The broker has ended a consumer. */
   #ended(consumer: ModelConsumer, reason: ErrorCode): void {
     const { queue, out } = consumer;
-    // Else the queue or the broker goes: whoever did that tells the model.
-    if (reason !== 'consumer-timeout') return;
-    this.#session.log.push(`${queue.name}: a consumer is ended`);
-    this.#forget(consumer);
-    this.#session.model.timedOut(consumer);
-    out.clear();
+    this.#session.log.push(`${queue.name}: a consumer is ended: ${reason}`);
+    // Else the queue or the broker goes: the model learns of that elsewhere.
+    if (reason === 'consumer-timeout') {
+      this.#forget(consumer);
+      this.#session.model.timedOut(consumer);
+      out.clear();
+    }
   }
 
   #forget(consumer: ModelConsumer): void {
     const { queue } = consumer;
+    this.#mayBeLast(consumer);
     this.#session.consumers = this.#session.consumers.filter((other) => other !== consumer);
     queue.consumers = queue.consumers.filter((other) => other !== consumer);
+  }
+
+  /** It will be no consumer any more: up to now, the queue is used. */
+  #mayBeLast({ queue, pull, isOver }: ModelConsumer): void {
+    const now = this.#session.broker.clock.now();
+    if (!pull && !isOver) queue.usedMs = [now, now];
   }
 
   #leave(consumer: ModelConsumer, lost: boolean): void {

@@ -42,40 +42,48 @@ export class Fates {
     this.#passedMs = now;
     knowledge.settleDown();
     // Also the places that messages may have gone to meanwhile, of themselves or because others came.
-    for (let before = -1; before !== knowledge.changes; ) {
-      before = knowledge.changes;
-      for (const lineage of knowledge.lineages.values()) {
-        for (const place of lineage.places) this.#age(lineage, place, now);
-      }
-    }
+    this.#ageAll(now, (lineage, place) => knowledge.narrow(lineage, (other) => other !== place));
     this.#passedChanges = knowledge.changes;
     this.#passedTick = knowledge.tick();
   }
 
-  #age(lineage: Lineage, place: Whereabouts, now: number): void {
-    if (!isPlace(place) || place.state === 'out') return;
-    if (place.state === 'limbo') this.#onward(lineage, place, now);
-    else if (place.state === 'deferred') this.#retry(lineage, place, now);
-    else if (place.state === 'delayed') this.#due(lineage, place, now);
-    else if (place.entry.expiresFromMs - TURN_MS <= now) this.mayDie(place, 'expired');
+  /** @param onLeft called with what must have left its place */
+  #ageAll(now: number, onLeft: (lineage: Lineage, place: Whereabouts) => void): void {
+    const knowledge = this.#knowledge;
+    for (let before = -1; before !== knowledge.changes; ) {
+      before = knowledge.changes;
+      for (const lineage of knowledge.lineages.values()) {
+        for (const place of lineage.places) if (this.#age(lineage, place, now)) onLeft(lineage, place);
+      }
+    }
+  }
+
+  /** Answers true when a message cannot be in this place any more. */
+  #age(lineage: Lineage, place: Whereabouts, now: number): boolean {
+    if (!isPlace(place) || place.state === 'out') return false;
+    if (place.state === 'limbo') return this.#onward(lineage, place, now);
+    if (place.state === 'deferred') return this.#retry(lineage, place, now);
+    if (place.state === 'delayed') return this.#due(lineage, place, now);
+    if (place.entry.expiresFromMs - TURN_MS <= now) this.mayDie(place, 'expired');
+    return false;
   }
 
   /** What came back is ready again when its time has come. */
-  #retry(lineage: Lineage, place: Place, now: number): void {
+  #retry(lineage: Lineage, place: Place, now: number): boolean {
     const [fromMs, toMs] = place.dueMs as Span;
-    if (now < fromMs - TURN_MS) return;
+    if (now < fromMs - TURN_MS) return false;
     const { entry, returns, failures } = place;
     if (this.#knowledge.widen(lineage, [{ entry, returns, failures, state: 'ready', fromMs, toMs: now }])) {
       this.crowd(entry.queue);
     }
-    if (now - toMs >= QUIET_MS) this.#knowledge.narrow(lineage, (other) => other !== place);
+    return now - toMs >= QUIET_MS;
   }
 
   /** A delayed message comes in when its time has come, as the last one. */
-  #due(lineage: Lineage, place: Place, now: number): void {
+  #due(lineage: Lineage, place: Place, now: number): boolean {
     const { entry } = place;
     const [dueMs] = place.dueMs as Span;
-    if (now < dueMs || entry.isVisible === 'no') return;
+    if (now < dueMs || entry.isVisible === 'no') return false;
     // What became durable too late comes when it is, and what a restart found is not told apart.
     const isPunctual = lineage.confirmedMs <= dueMs || !entry.queue.logged;
     const due = isPunctual ? { ms: dueMs, tick: entry.fromTick } : undefined;
@@ -91,29 +99,23 @@ export class Fates {
     const places = entry.queue.handsOn ? [ready, ...this.#afterlife(ready, 'maxlen', undefined)] : [ready];
     if (this.#knowledge.widen(lineage, places)) this.#crowd(lineage);
     const sinceMs = Math.max(dueMs, place.fromMs, this.#knowledge.world.busyMs());
-    if (now - sinceMs >= QUIET_MS) this.#knowledge.narrow(lineage, (other) => other !== place);
+    return now - sinceMs >= QUIET_MS;
   }
 
   /** What was given up goes on: to wherever its rule leads now. */
-  #onward(lineage: Lineage, limbo: Place, now: number): void {
+  #onward(lineage: Lineage, limbo: Place, now: number): boolean {
     if (this.#knowledge.widen(lineage, this.#heirs(limbo, undefined))) this.#crowd(lineage);
     // As long as it may not have been given up yet, that may be about to happen.
     const mayBegin = lineage.places.some((other) => {
       return isPlace(other) && other !== limbo && (other.entry === limbo.entry || isHeir(limbo.entry, other.entry));
     });
     if (mayBegin) limbo.toMs = now;
-    const isOver = limbo.entry.queue.rules.deadLetter?.keeps !== true && now - limbo.toMs >= QUIET_MS;
-    if (isOver) this.#knowledge.narrow(lineage, (other) => other !== limbo);
+    return limbo.entry.queue.rules.deadLetter?.keeps !== true && now - limbo.toMs >= QUIET_MS;
   }
 
-  /** The broker ends in order: it may still hand on what it has given up. */
+  /** The broker ends in order: until then, time has passed as ever. */
   end(): void {
-    for (const lineage of this.#knowledge.lineages.values()) {
-      for (const place of lineage.places) {
-        if (!isPlace(place) || place.state !== 'limbo') continue;
-        if (this.#knowledge.widen(lineage, this.#heirs(place, undefined))) this.#crowd(lineage);
-      }
-    }
+    this.#ageAll(this.#knowledge.world.now(), () => {});
   }
 
   // ---- Dying ------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ export const QUIET_MS = 40;
 /** What the model may ask the broker and the world. */
 export interface World {
   now(): number;
+  /** Whether the broker says that there is such a queue. */
+  exists(queue: string): boolean;
   /** Messages that the broker says are ready. */
   ready(queue: string): number;
   /** Whether the broker says that a message with this id is a repeat. */

@@ -1,6 +1,6 @@
 /** A queue of the model: its rules, and the messages that are or may be in it. */
 import type { Arguments, Subscription } from '../../core/index.ts';
-import type { Lineage } from './place.ts';
+import type { Lineage, Span } from './place.ts';
 import { type ModelRules, modelRules } from './rules.ts';
 
 export class ModelQueue {
@@ -20,16 +20,24 @@ export class ModelQueue {
     isSure: boolean;
     readonly survives: boolean;
   }[] = [];
+  /** When somebody used it last, if nobody does so now: not before, and not after. */
+  usedMs: Span;
   /** When those are due that were replaced while they waited: until then a purge counts them. */
   ghostsMs: number[] = [];
   /** It has had messages in groups, or consumers with filters: not everybody may have everything. */
   isSelective = false;
 
-  constructor(name: string, logged: boolean, args: Arguments) {
+  constructor(name: string, logged: boolean, args: Arguments, nowMs: number) {
     this.name = name;
     this.logged = logged;
     this.arguments = args;
     this.rules = modelRules(args);
+    this.usedMs = [nowMs, nowMs];
+  }
+
+  /** Somebody consumes it: requests for single messages and cancelled consumers do not count. */
+  get isUsed(): boolean {
+    return this.consumers.some((one) => !one.pull && !one.isOver);
   }
 
   get refuses(): boolean {

@@ -5,7 +5,7 @@
  */
 import { strict as assert } from 'node:assert';
 import type { RestartKind } from '../script.ts';
-import { Fates } from './fates.ts';
+import { Fates, TURN_MS } from './fates.ts';
 import { type Delivery, Judge } from './judge.ts';
 import { isAt, Knowledge, QUIET_MS, type World } from './knowledge.ts';
 import type { ModelConsumer, ModelQueue } from './model-queue.ts';
@@ -64,6 +64,7 @@ export class Model {
   readonly #fates: Fates;
   readonly #judge: Judge;
   #observedMs = 0;
+  #unusedMs = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -75,9 +76,30 @@ export class Model {
   /** Time has passed, or the counts are to be looked at. */
   observe(): void {
     this.#observedMs = this.#world.now();
+    for (const queue of this.knowledge.queues.values()) this.#checkUnused(queue);
     this.#judge.checkTimeouts();
     this.#fates.pass();
     this.knowledge.compare();
+  }
+
+  /** "A queue without consumers that nobody has declared again for so long is deleted." */
+  #checkUnused(queue: ModelQueue): void {
+    const { name, rules } = queue;
+    const now = this.#world.now();
+    if (queue.isUsed) queue.usedMs = [now, now];
+    const [mostMs, leastMs] = queue.usedMs.map((ms) => now - ms) as [number, number];
+    if (this.#world.exists(name)) {
+      assert(leastMs <= rules.expiresMs + TURN_MS, `${name}: nobody has used it for ${leastMs} ms, and it is there`);
+      return;
+    }
+    assert(mostMs + 1 >= rules.expiresMs, `${name} is gone, unused for ${mostMs} ms`);
+    this.#unusedMs = now;
+    this.deleted(queue);
+  }
+
+  /** When it was seen last that a queue is gone because nobody used it. */
+  get unusedMs(): number {
+    return this.#unusedMs;
   }
 
   // ---- Publishing -------------------------------------------------------------------------------------------------
@@ -206,7 +228,6 @@ export class Model {
 
   /** Nothing has happened for a while: nothing is left that somebody would take. */
   checkNothingStuck(): void {
-    this.observe();
     this.#judge.checkNothingStuck();
   }
 
@@ -334,6 +355,8 @@ export class Model {
     this.knowledge.restarted(how);
     for (const queue of this.knowledge.queues.values()) {
       queue.consumers = [];
+      // "After a restart the time begins again."
+      queue.usedMs = [how === 'clean' ? queue.usedMs[0] : this.#observedMs, this.#world.now()];
       queue.ids = queue.ids.filter((one) => one.survives);
       // What was handed out is back.
       this.#fates.crowd(queue);

@@ -134,7 +134,7 @@ export class Publishing {
     const isSafe = this.#session.isConfirmed;
     if (restarts && isSafe) await this.#session.restart('kill');
     await this.#session.quiet();
-    const there = parts.filter(({ queue }) => model.knowledge.queues.get(queue.name) === queue);
+    const there = parts.filter(({ queue }) => this.#session.has(queue));
     const { before, full } = this.#roomFor(there);
     const op = commits && full.length === 0 ? 'commit' : 'rollback';
     const unit: Unit = { published: [], removed: [], happened: undefined };

@@ -8,6 +8,8 @@ export const QUEUE_NAMES = ['q0', 'q1', 'q2', 'q3', 'q4'] as const;
 export interface ModelRules {
   readonly maxPriority: number;
   readonly ttlMs: number;
+  /** It goes when nobody has used it for so long. */
+  readonly expiresMs: number;
   readonly maxLength: number;
   readonly overflow: 'drop-head' | 'reject-publish' | 'reject-publish-dlx';
   /** Failures that are too many; Infinity = none. */
@@ -38,6 +40,7 @@ export function modelRules(args: Arguments): ModelRules {
   return {
     maxPriority: number('x-max-priority', 0),
     ttlMs: number('x-message-ttl', Number.POSITIVE_INFINITY),
+    expiresMs: number('x-expires', Number.POSITIVE_INFINITY),
     maxLength: number('x-ring-size', number('x-max-length', Number.POSITIVE_INFINITY)),
     isRing: args['x-ring-size'] !== undefined,
     keepsLast: args['x-last-value-key'] !== undefined,
@@ -79,6 +82,7 @@ export function drawArguments(prng: Prng): Arguments {
     args['x-delayed-retry-min'] = prng.between(1, 40);
     args['x-delayed-retry-max'] = prng.between(40, 100);
   }
+  if (prng.chance(0.07)) args['x-expires'] = prng.between(20, 300);
   if (prng.chance(0.12)) args['x-single-active-consumer'] = true;
   if (prng.chance(0.6)) drawDeadLetters(prng, args);
   return args;

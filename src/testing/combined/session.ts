@@ -27,6 +27,7 @@ export class Session {
     this.broker = new SimBroker(seed, (line) => this.log.push(line), false);
     this.model = new Model({
       now: () => this.broker.clock.now(),
+      exists: (queue) => this.broker.door.admin.queue('/', queue) !== undefined,
       ready: (queue) => this.readyIn(queue),
       isRepeat: (queue, id) => this.broker.door.admin.messageIds.has('/', queue, id),
       busyMs: () => (this.isConfirmed ? this.#confirmedMs : this.broker.clock.now()),
@@ -60,9 +61,20 @@ export class Session {
     this.consumers = [];
   }
 
+  /** Have the model look at everything. */
+  observe(): void {
+    this.model.observe();
+    this.consumers = this.consumers.filter(({ queue }) => this.has(queue));
+  }
+
   /** End the broker and start it again. */
   async restart(how: RestartKind): Promise<void> {
-    this.model.observe();
+    do {
+      this.observe();
+      // That a queue is gone is on disk, whatever the end.
+      await this.broker.clock.advance(Math.max(0, this.model.unusedMs + QUIET_MS - this.broker.clock.now()));
+      this.rethrow();
+    } while (this.model.unusedMs + QUIET_MS > this.broker.clock.now());
     const ended = await this.broker.restart(how);
     this.rethrow();
     this.model.restarted(ended);
@@ -73,6 +85,7 @@ export class Session {
   async quiet(): Promise<void> {
     await this.broker.clock.advance(2 * QUIET_MS);
     this.rethrow();
+    this.observe();
     this.model.checkNothingStuck();
   }
 
@@ -84,6 +97,11 @@ export class Session {
   /** One of the queues there are; undefined = there are none. */
   queueAt(n: number): ModelQueue | undefined {
     return this.queues[n % this.queues.length];
+  }
+
+  /** It is still there. */
+  has(queue: ModelQueue): boolean {
+    return this.model.knowledge.queues.get(queue.name) === queue;
   }
 
   /** Messages that the broker says are ready in a queue. */

@@ -79,7 +79,7 @@ export class CombinedSimulation {
     const { broker, model } = this.#session;
     this.#session.rethrow();
     const { admin } = broker.door;
-    model.observe();
+    this.#session.observe();
     for (const queue of model.knowledge.queues.values()) {
       const info = admin.queue('/', queue.name);
       assert(info !== undefined, `${queue.name} is not there`);
@@ -104,7 +104,7 @@ export class CombinedSimulation {
     await this.#session.quiet();
     const settings = { durable: step.durable, autoDelete: false, exclusive: false, arguments: step.arguments };
     const done = broker.door.admin.declareQueue('/', name, settings);
-    model.declared(new ModelQueue(name, step.durable, step.arguments));
+    model.declared(new ModelQueue(name, step.durable, step.arguments, broker.clock.now()));
     await broker.clock.drive(done);
   }
 
@@ -113,6 +113,7 @@ export class CombinedSimulation {
     const queue = this.#session.queueAt(n);
     if (queue === undefined) return;
     await this.#session.quiet();
+    if (!this.#session.has(queue)) return;
     const done = broker.door.admin.deleteQueue('/', queue.name);
     model.deleted(queue);
     this.#session.consumers = this.#session.consumers.filter((consumer) => consumer.queue !== queue);
@@ -133,6 +134,7 @@ export class CombinedSimulation {
     const live = Object.fromEntries(Object.entries(rules).filter(([name]) => isMeant(name)));
     const args = Object.entries(live).map(([name, value]) => [`x-${name}`, value] as const);
     await this.#session.quiet();
+    if (!this.#session.has(queue)) return;
     const done = broker.door.admin.policies.setQueueRules('/', queue.name, live);
     model.altered(queue, modelRules({ ...queue.arguments, ...Object.fromEntries(args) }));
     await broker.clock.drive(done);
@@ -154,17 +156,19 @@ export class CombinedSimulation {
   /** Take everything out of all queues and hold it: then every message must have been seen, or may be gone. */
   async #findAll(): Promise<void> {
     const { broker, model } = this.#session;
-    for (const [n, name] of QUEUE_NAMES.entries()) {
-      if (!model.knowledge.queues.has(name)) await this.#declare({ do: 'declare', n, durable: true, arguments: {} });
-    }
     const everything = { credit: 1e9, quota: 1e9, priority: 0, settled: false, pull: false };
     for (const queue of this.#session.queues) this.#consuming.consume(queue, everything);
+    for (const [n, name] of QUEUE_NAMES.entries()) {
+      if (model.knowledge.queues.has(name)) continue;
+      await this.#declare({ do: 'declare', n, durable: true, arguments: {} });
+      this.#consuming.consume(model.knowledge.queues.get(name) as ModelQueue, everything);
+    }
     for (let round = 0, before = -1; before < this.log.length; round++) {
       assert(round < ROUNDS_MAX, 'messages go round and round');
       before = this.log.length;
       await broker.clock.advance(RETRY_MS);
       this.#session.rethrow();
-      model.observe();
+      this.#session.observe();
     }
     model.checkNothingStuck();
     model.checkNothingLost();

@@ -3,7 +3,7 @@
  * `random`: delays within an hour; `level`: all the same. Then the clock jumps ahead, and all are due at once. The real journal,
  * fsync included.
  *
- *     node --expose-gc --import=tsx bench/micro/delay.ts [plain | level | random] [--messages 1000000]
+ *     node --expose-gc --import=tsx bench/micro/delay.ts [plain | level | random] [--messages 1000000] [--out 1000000]
  *
  * Memory is the growth of RSS by the filling, of a process of its own: run one name at a time.
  */
@@ -26,12 +26,15 @@ import { startBroker } from '../../src/core/start.ts';
 const PAYLOAD_BYTES = 100;
 const PER_TURN = 500;
 const HOUR_MS = 3_600_000;
+const LOOK_TURNS = 256;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { messages: { type: 'string', default: '1000000' } },
+  options: { messages: { type: 'string', default: '1000000' }, out: { type: 'string' } },
 });
 const count = Number(values.messages);
+/** How many are delivered; by default all. */
+const wanted = Math.min(count, Number(values.out ?? count));
 
 /** The system's clock, that many milliseconds ahead. */
 class JumpingClock implements Clock {
@@ -53,7 +56,8 @@ class JumpingClock implements Clock {
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-const perSecond = (start: number): string => `${((count / (performance.now() - start)) * 1e-3).toFixed(2)} M/s`;
+const perSecond = (messages: number, start: number): string =>
+  `${((messages / (performance.now() - start)) * 1e-3).toFixed(2)} M/s`;
 
 function rssMb(): number {
   globalThis.gc?.();
@@ -92,7 +96,7 @@ async function measure(name: string): Promise<void> {
   }
   await running.internals.engine.whenDurable();
   const cpuUs = process.cpuUsage(cpu).user / count;
-  console.log(`in         ${perSecond(start)}, ${cpuUs.toFixed(2)} us of CPU each`);
+  console.log(`in         ${perSecond(count, start)}, ${cpuUs.toFixed(2)} us of CPU each`);
   console.log(`memory     ${(((rssMb() - before) * 1e6) / count).toFixed(0)} B each`);
   await running.internals.checkpointer.run();
   await running.close();
@@ -120,10 +124,17 @@ async function measure(name: string): Promise<void> {
       },
     },
   );
-  while (settled < count) await turn();
+  const idle = process.memoryUsage.rss();
+  let peak = idle;
+  for (let turns = 0; settled < wanted; turns++) {
+    await turn();
+    if (turns % LOOK_TURNS === 0) peak = Math.max(peak, process.memoryUsage.rss());
+  }
   await running.internals.engine.whenDurable();
-  const outUs = process.cpuUsage(cpu).user / count;
-  console.log(`out        ${perSecond(start)}, ${outUs.toFixed(2)} us of CPU each`);
+  const outUs = process.cpuUsage(cpu).user / settled;
+  console.log(
+    `out        ${perSecond(settled, start)}, ${outUs.toFixed(2)} us of CPU each, ${((peak - idle) / 1e6).toFixed(0)} MB more`,
+  );
   await running.close();
   rmSync(folder, { recursive: true });
 }

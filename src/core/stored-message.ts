@@ -10,6 +10,7 @@
  */
 import { copyBytes, copyView, readU16, readU32, viewOf, writeU32 } from './bytes.ts';
 import { CoreError } from './errors.ts';
+import { crc32Range } from './journal/crc32.ts';
 import { type Message, RoutingKey } from './message.ts';
 
 const FIXED_BYTES = 24;
@@ -21,6 +22,8 @@ const EXT_GROUP = 2;
 export const EXT_DEATHS = 3;
 export const EXT_ENTERED_AT = 4;
 const EXT_DELIVER_AT = 5;
+/** tag, length, f64, checksum u32 */
+const EXT_DELIVER_AT_BYTES = 14;
 /** See marks/marking.ts. */
 export const EXT_DEDUP = 10;
 export const EXT_LAST_VALUE = 11;
@@ -101,6 +104,13 @@ export class Template {
     }
     copyBytes(message.bytes, message.headStart, message.headEnd, into, next);
     copyBytes(message.bytes, message.bodyStart, message.bodyEnd, into, next + headLength);
+    if (message.deliverAtMs !== 0) this.#seal(message, into, at);
+  }
+
+  /** Put the checksum of a delayed message into it: it is read by itself one day, without the batch it is in. */
+  #seal(message: Message, into: Buffer, at: number): void {
+    const checksum = at + this.#bytes.length + (message.expiresAtMs === 0 ? 0 : EXT_TIME_BYTES) + EXT_TIME_BYTES;
+    writeU32(into, checksum, checksumOf(into, at, at + this.lengthOf(message), checksum));
   }
 
   /** Fill what a subscriber sees of exchange, key and publisher into the publisher's own view. */
@@ -121,13 +131,18 @@ export class Template {
 
 function extLength(message: Message): number {
   const group = message.groupEnd - message.groupStart;
-  const times = (message.expiresAtMs === 0 ? 0 : EXT_TIME_BYTES) + (message.deliverAtMs === 0 ? 0 : EXT_TIME_BYTES);
+  const times =
+    (message.expiresAtMs === 0 ? 0 : EXT_TIME_BYTES) + (message.deliverAtMs === 0 ? 0 : EXT_DELIVER_AT_BYTES);
   return times + (group === 0 ? 0 : EXT_ENTRY_BYTES + group) + message.marks.length;
 }
 
 function writeExt(message: Message, into: Buffer, at: number): void {
   if (message.expiresAtMs !== 0) at = writeTime(into, at, EXT_EXPIRES_AT, message.expiresAtMs);
-  if (message.deliverAtMs !== 0) at = writeTime(into, at, EXT_DELIVER_AT, message.deliverAtMs);
+  if (message.deliverAtMs !== 0) {
+    writeTime(into, at, EXT_DELIVER_AT, message.deliverAtMs);
+    into[at + 1] = EXT_DELIVER_AT_BYTES - EXT_ENTRY_BYTES;
+    at += EXT_DELIVER_AT_BYTES;
+  }
   const { groupStart, groupEnd, marks } = message;
   if (groupStart !== groupEnd) {
     into[at] = EXT_GROUP;
@@ -214,6 +229,30 @@ function readExt(message: Message, bytes: Buffer, at: number, end: number): void
   }
   // One that waits comes when it is due.
   if (message.deliverAtMs > message.enteredAtMs) message.enteredAtMs = message.deliverAtMs;
+}
+
+/**
+ * Whether `bytes[at, end)` is a stored message with a checksum of its own, and as it was written. Those without one (all that were
+ * not delayed) are as good, but prove nothing. The bytes may be anything.
+ */
+export function provesItself(bytes: Buffer, at: number, end: number): boolean {
+  if (at + FIXED_BYTES > end) return false;
+  const ext = extOf(bytes, at);
+  if (ext.end > end) return false;
+  for (let next = ext.start; next + EXT_DELIVER_AT_BYTES <= ext.end; ) {
+    const length = bytes[next + 1] as number;
+    if (bytes[next] === EXT_DELIVER_AT && length === EXT_DELIVER_AT_BYTES - EXT_ENTRY_BYTES) {
+      const checksum = next + EXT_TIME_BYTES;
+      return readU32(bytes, checksum) === checksumOf(bytes, at, end, checksum);
+    }
+    next += EXT_ENTRY_BYTES + length;
+  }
+  return false;
+}
+
+/** Of all of `bytes[at, end)` but the four bytes at `hole`. */
+function checksumOf(bytes: Buffer, at: number, end: number, hole: number): number {
+  return crc32Range(bytes, hole + 4, end, crc32Range(bytes, at, hole));
 }
 
 /** The value of a tag of a stored message's `ext`; empty when it has none. */

@@ -3,7 +3,7 @@
  * above the journal.
  */
 import type { Clock } from '../core/clock.ts';
-import type { BodyRef, Journal, JournalHandlers, Located, Recovery } from '../core/journal/journal.ts';
+import type { BodyRef, EachBody, Journal, JournalHandlers, Located, Recovery } from '../core/journal/journal.ts';
 
 const SEGMENT_BYTES = 8 * 1024 * 1024;
 
@@ -69,8 +69,12 @@ export class MemoryJournal implements Journal {
     return true;
   }
 
-  async load(refs: readonly BodyRef[], each: (index: number, bytes: Buffer, start: number) => void): Promise<void> {
+  async load(refs: readonly BodyRef[], each: EachBody): Promise<void> {
     for (const [index, ref] of refs.entries()) each(index, this.#segments[ref.segment - 1] as Buffer, ref.offset);
+  }
+
+  loadScattered(refs: readonly BodyRef[], _proves: unknown, each: EachBody): Promise<void> {
+    return this.load(refs, each);
   }
 
   seal(): number {

@@ -18,8 +18,9 @@ import type { DelaySlot } from './slot.ts';
 
 /** A slot is looked at so long before it begins. */
 const LOOK_AHEAD_MS = 10_000;
-/** Entries looked at before others have their turn. */
-const SEARCHED_PER_VISIT = 8192;
+
+/** Of messages being moved. */
+const lengths: number[] = [];
 
 /** Check what a publisher asks for. Throws `invalid-argument`. */
 export function checkDelay({ deliverAtMs, flags }: Message, nowMs: number): void {
@@ -113,9 +114,13 @@ export class Delays implements Dispatched, Timed {
 
   /** A slot has one less. */
   left(slot: DelaySlot, length: number): void {
-    this.count--;
-    this.bytes -= length;
-    slot.bytes -= length;
+    this.#left(slot, 1, length);
+  }
+
+  #left(slot: DelaySlot, count: number, bytes: number): void {
+    this.count -= count;
+    this.bytes -= bytes;
+    slot.bytes -= bytes;
   }
 
   /** The handle of the message that came last. */
@@ -151,7 +156,7 @@ export class Delays implements Dispatched, Timed {
         return false;
       }
       const { searches } = slot;
-      if (searches) slot.search(SEARCHED_PER_VISIT);
+      if (searches) slot.search();
       if (slot.nextMs <= now) {
         this.#fire(slot, now, budget);
         return searches || !this.#isBlocked;
@@ -174,12 +179,7 @@ export class Delays implements Dispatched, Timed {
   /** Hand on what is due, `budget` messages at most. */
   #fire(slot: DelaySlot, now: number, budget: number): void {
     const positions: number[] = [];
-    while (positions.length < budget && slot.nextMs <= now) {
-      const position = slot.takeNext();
-      this.#isBlocked = position < 0;
-      if (this.#isBlocked) break;
-      positions.push(position);
-    }
+    this.#isBlocked = !slot.takeDue(now, budget, positions);
     this.#release(slot, positions);
   }
 
@@ -202,12 +202,12 @@ export class Delays implements Dispatched, Timed {
 
   #move(slot: DelaySlot, lane: Lane, positions: readonly number[]): void {
     const first = transfer(slot, lane, positions, 0);
+    // A loop that does nothing else: rows lie anywhere in memory, and the processor fetches several at a time.
+    let bytes = 0;
+    for (let n = 0; n < positions.length; n++) bytes += lengths[n] = lane.lengthOf(first + n);
+    this.#left(slot, positions.length, bytes);
     // Not before the record is written: a queue that is full may give some of them up at once.
-    for (let position = first; position < first + positions.length; position++) {
-      const length = lane.lengthOf(position);
-      this.left(slot, length);
-      this.#queue.arrived(lane, position, length);
-    }
+    for (let n = 0; n < positions.length; n++) this.#queue.arrived(lane, first + n, lengths[n] as number);
   }
 
   // ---- By hand ----------------------------------------------------------------------------------------------------

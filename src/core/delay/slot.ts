@@ -1,27 +1,31 @@
 /**
- * The messages of a queue that become due in one span of time. Those that are due next are in a heap, `near`: complete up to a
- * horizon, found by a search that goes on beside delivery. Slots that begin later are not searched yet. What has gone out of
- * the slot is passed over when its turn comes.
+ * The messages of a queue that become due in one span of time. Those that are due next are known in their order, `near`: complete
+ * up to a horizon, found by a search that goes on beside delivery. Slots that begin later are not searched yet. What has gone out
+ * of the slot is passed over when its turn comes.
  */
 import { EntryLog } from '../queue/entry-log.ts';
 import type { Queue } from '../queue/queue.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import type { Delays } from './delays.ts';
 import { DUE_MASK, delayedLevel, SLOT_MS } from './info.ts';
-import { NearHeap } from './near-heap.ts';
+import { Near } from './near.ts';
+import { NearSearch } from './near-search.ts';
 import { type After, DueSearch } from './search.ts';
 
 /** A search finds this share of all, or `delayedNearMin`. */
 const NEAR_SHARE = 8;
+/** Of a search, before others have their turn: a step takes some tens of microseconds. */
+const STEPS_PER_VISIT = 4;
 
 export class DelaySlot extends EntryLog {
   readonly #delays: Delays;
   /** Bytes of its messages. */
   bytes = 0;
-  #near = new NearHeap();
+  #near = new Near();
   /** Everything due before it (ms since the start) is in `#near`; -1: nothing is known, which costs nothing. */
   #horizon = -1;
-  #search: DueSearch | undefined;
+  #search: NearSearch | undefined;
+  #wantedMost = 0;
 
   constructor(delays: Delays, queue: Queue, id: number, ring: EntryRing, startMs: number) {
     super(queue, id, ring, 'delay', startMs);
@@ -71,19 +75,34 @@ export class DelaySlot extends EntryLog {
     return near.size === 0 ? Number.POSITIVE_INFINITY : this.value + near.due;
   }
 
-  /** The heap, the first of which is still in the slot. */
-  get #live(): NearHeap {
+  /** Those known, the first of which is still in the slot. */
+  get #live(): Near {
     const near = this.#near;
     while (near.size > 0 && this.ring.body(near.position) === 0) near.pop();
     return near;
   }
 
-  /** Take the position of the message that is next, and due, out of those known; -1 while it is not durable. */
-  takeNext(): number {
-    const { position } = this.#near;
-    if (this.batches !== undefined && position >= this.batches.end(this.ring.tail)) return -1;
-    this.#near.pop();
-    return position;
+  /** Take the positions of those known that are due, `max` at most. Answers false when one is not durable yet. */
+  takeDue(now: number, max: number, into: number[]): boolean {
+    const near = this.#near;
+    const due = now - this.value;
+    const end = this.batches === undefined ? Number.POSITIVE_INFINITY : this.batches.end(this.ring.tail);
+    let isDurable = true;
+    while (into.length < max && near.size > 0 && near.due <= due) {
+      const { position } = near;
+      isDurable = position < end;
+      if (!isDurable) break;
+      near.pop();
+      into.push(position);
+    }
+    // A loop that does nothing else: entries lie anywhere in memory, and the processor fetches several at a time.
+    let count = 0;
+    for (let n = 0; n < into.length; n++) {
+      const position = into[n] as number;
+      if (this.ring.body(position) !== 0) into[count++] = position;
+    }
+    into.length = count;
+    return isDurable;
   }
 
   /** There is more to find out before the next ones are known, or soon would be. */
@@ -95,18 +114,23 @@ export class DelaySlot extends EntryLog {
     return isShort || size > wanted * 2;
   }
 
+  /** Entries a search finds. It does not fall while the slot empties: each search costs a look at all that is left of its memory. */
   get #wanted(): number {
-    return Math.max(this.queue.engine.limits.delayedNearMin, Math.ceil(this.ring.count / NEAR_SHARE));
+    const share = Math.ceil(this.ring.count / NEAR_SHARE);
+    this.#wantedMost = Math.max(this.#wantedMost, this.queue.engine.limits.delayedNearMin, share);
+    return this.#wantedMost;
   }
 
-  /** Go on searching, through about `entries` entries. */
-  search(entries: number): void {
-    this.#search ??= new DueSearch(this.ring, this.#wanted);
-    if (!this.#search.step(entries)) return;
-    const { found, horizon } = this.#search.end();
-    this.#search = undefined;
-    this.#near = found;
-    this.#horizon = horizon;
+  /** Go on searching for a while. */
+  search(): void {
+    this.#search ??= new NearSearch(this.ring, this.#wanted);
+    for (let steps = 0; steps < STEPS_PER_VISIT; steps++) {
+      if (!this.#search.step()) continue;
+      this.#near = this.#search.near;
+      this.#horizon = this.#search.horizon;
+      this.#search = undefined;
+      return;
+    }
   }
 
   /** A search of its own, for a listing. */

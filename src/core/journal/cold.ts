@@ -178,6 +178,7 @@ export class ColdWriter {
 export class ColdSegment implements Source {
   readonly number: number;
   readonly path: string;
+  readonly isLog: boolean = false;
   readonly bytes: number;
   /** Log segments whose bodies are in here. */
   readonly segments: readonly number[];

@@ -14,6 +14,9 @@ export interface BodyRef {
   length: number;
 }
 
+/** Called for each body: its bytes begin at `bytes[start]` and are valid only during the call. */
+export type EachBody = (index: number, bytes: Buffer, start: number) => void;
+
 /** Filled by `Journal.locate`: bytes in memory, valid until the current turn of the event loop ends. */
 export interface Located {
   bytes: Buffer;
@@ -82,7 +85,17 @@ export interface Journal {
    * once for every ref, in the order given, with bytes valid only during the call; then the promise resolves. A body
    * whose checksum or length does not fit rejects with `journal-corrupt`.
    */
-  load(refs: readonly BodyRef[], each: (index: number, bytes: Buffer, start: number) => void): Promise<void>;
+  load(refs: readonly BodyRef[], each: EachBody): Promise<void>;
+  /**
+   * As `load`, for bodies that lie far from each other, in about the order of their places; `each` is called in any order. A body
+   * is read without what lies around it (and has the checksum) when it proves itself.
+   * @param proves whether `bytes[start, end)`, which may be anything, are the body that was written, beyond doubt
+   */
+  loadScattered(
+    refs: readonly BodyRef[],
+    proves: (bytes: Buffer, start: number, end: number) => boolean,
+    each: EachBody,
+  ): Promise<void>;
 
   /** Close the open batch to further records (a batch border) and answer its number, or of the last sealed one if it is empty. */
   seal(): number;

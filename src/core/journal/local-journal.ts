@@ -8,8 +8,9 @@ import {
 } from './checkpoint.ts';
 import type { ColdSegment } from './cold.ts';
 import { Compactor } from './compaction.ts';
-import type { BodyRef, Journal, LiveBodies, Located } from './journal.ts';
-import { type EachBody, Reader } from './reader.ts';
+import type { BodyRef, EachBody, Journal, LiveBodies, Located } from './journal.ts';
+import { Reader } from './reader.ts';
+import type { Proves } from './scattered.ts';
 import { LogWriter, type WriterOptions } from './writer.ts';
 
 export interface LocalJournalOptions extends WriterOptions {
@@ -67,6 +68,10 @@ export class LocalJournal extends LogWriter implements Journal {
 
   load(refs: readonly BodyRef[], each: EachBody): Promise<void> {
     return this.#reader.load(refs, each);
+  }
+
+  loadScattered(refs: readonly BodyRef[], proves: Proves, each: EachBody): Promise<void> {
+    return this.#reader.loadScattered(refs, proves, each);
   }
 
   async checkpoint(batch: number, state: AsyncIterable<Uint8Array>, kind: CheckpointKind): Promise<void> {

@@ -25,6 +25,7 @@ const WALK_AHEAD_BYTES = 8 * 1024 * 1024;
 export class LogSegment implements Source {
   readonly number: number;
   readonly path: string;
+  readonly isLog: boolean = true;
   /** Size of the file as far as it is durable. */
   bytes: number;
   /** Starts of indexed batches, ascending; the first is that of the first batch. */

@@ -1,7 +1,8 @@
 import type { Disk } from '../disk.ts';
 import { Gate } from '../gate.ts';
-import type { BodyRef } from './journal.ts';
+import type { BodyRef, EachBody } from './journal.ts';
 import { OpenFiles } from './open-files.ts';
+import { type Proves, ScatteredLoad, type Stretch } from './scattered.ts';
 import { corrupt, type Piece, type Source } from './source.ts';
 import type { TailCache } from './tail-cache.ts';
 
@@ -29,9 +30,6 @@ interface Planned {
   readonly until: number;
 }
 
-/** Called for each body: its bytes begin at `bytes[start]` and are valid only during the call. */
-export type EachBody = (index: number, bytes: Buffer, start: number) => void;
-
 /**
  * Reads bodies back. What is read is always a whole extent with its checksums (some batches of a log segment, some blocks of a
  * cold one); pieces are kept a while, since the next body asked for is usually the neighbour of the last.
@@ -56,8 +54,16 @@ export class Reader {
   }
 
   /** See `Journal.load`. */
-  async load(refs: readonly BodyRef[], each: EachBody): Promise<void> {
-    const loading = this.#load(refs, each);
+  load(refs: readonly BodyRef[], each: EachBody): Promise<void> {
+    return this.#counted(this.#load(refs, each));
+  }
+
+  /** See `Journal.loadScattered`. */
+  loadScattered(refs: readonly BodyRef[], proves: Proves, each: EachBody): Promise<void> {
+    return this.#counted(this.#loadScattered(refs, proves, each));
+  }
+
+  async #counted(loading: Promise<void>): Promise<void> {
     this.#loads.add(loading);
     try {
       await loading;
@@ -97,6 +103,43 @@ export class Reader {
       if (start !== -1) each(index, piece!.bytes, start);
       // Nothing was planned for it: it has just left the tail cache, or the index of its segment is not complete there yet.
       else await this.#loadOne(ref, (bytes, at) => each(index, bytes, at));
+    }
+  }
+
+  async #loadScattered(refs: readonly BodyRef[], proves: Proves, each: EachBody): Promise<void> {
+    const load = new ScatteredLoad(refs, this.#tail, this.#placeOf, proves, each);
+    const reads: Promise<void>[] = [];
+    try {
+      for (;;) {
+        while (reads.length < AHEAD_MAX) {
+          const stretch = load.next();
+          if (stretch === undefined) break;
+          reads.push(this.#readStretch(load, stretch));
+        }
+        const read = reads.shift();
+        if (read === undefined) break;
+        await read;
+      }
+    } finally {
+      await Promise.allSettled(reads);
+    }
+    const { rest } = load;
+    if (rest.length === 0) return;
+    const others = rest.map((index) => refs[index]!);
+    await this.#load(others, (at, bytes, start) => each(rest[at]!, bytes, start));
+  }
+
+  async #readStretch(load: ScatteredLoad, stretch: Stretch): Promise<void> {
+    const { source, start, end } = stretch;
+    const bytes = this.#buffer(end - start);
+    try {
+      await this.#readExactly(source, bytes, start);
+      load.arrived(stretch, bytes);
+    } catch {
+      // The other way may do better, or tells what is wrong.
+      load.failed(stretch);
+    } finally {
+      this.#giveBack(bytes);
     }
   }
 
@@ -195,22 +238,29 @@ export class Reader {
   /** Use the buffer of a forgotten piece again, once nobody looks at it or reads into it. */
   #recycle(piece: CachedPiece): void {
     if (piece.users > 0 || piece.ready !== undefined) return;
-    const { buffer } = piece.bytes;
+    this.#giveBack(piece.bytes);
+    piece.bytes = NO_BYTES;
+  }
+
+  #giveBack({ buffer }: Buffer): void {
     if (buffer.byteLength !== READ_BYTES || this.#free.length * READ_BYTES >= CACHE_BYTES_MAX) return;
     this.#free.push(Buffer.from(buffer));
-    piece.bytes = NO_BYTES;
   }
 
   async #read(piece: CachedPiece): Promise<void> {
     const { source, bytes, start } = piece;
-    await this.#gate.run(() =>
+    await this.#readExactly(source, bytes, start);
+    source.verify(bytes, start);
+    piece.ready = undefined;
+  }
+
+  #readExactly(source: Source, bytes: Buffer, start: number): Promise<void> {
+    return this.#gate.run(() =>
       this.#files.use(source.path, async (file) => {
         const got = await file.read(bytes, 0, bytes.length, start);
         if (got < bytes.length) throw corrupt(source.path, `it ends at ${start + got}`);
       }),
     );
-    source.verify(bytes, start);
-    piece.ready = undefined;
   }
 
   #trim(): void {

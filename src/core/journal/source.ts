@@ -18,6 +18,8 @@ export interface Source {
   readonly path: string;
   /** Bytes of the file that are durable. */
   readonly bytes: number;
+  /** A body lies in the file at its own offset. */
+  readonly isLog: boolean;
   /** The smallest extent with this body; undefined when `prepare` has to find out first. Throws `journal-corrupt`. */
   extent(segment: number, offset: number, length: number): Extent | undefined;
   /** Read what `extent` needs to know for a body at `offset`. @param file this source's */

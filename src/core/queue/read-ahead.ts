@@ -3,9 +3,10 @@
  * loaded. Windows are keyed by position, which never changes its meaning: what is settled, purged or handed to another
  * consumer during a load is simply never asked for.
  */
+import { copyBytes } from '../bytes.ts';
 import type { BodyRef, Located } from '../journal/journal.ts';
 import type { Limits } from '../limits.ts';
-import { readStored } from '../stored-message.ts';
+import { provesItself, readStored } from '../stored-message.ts';
 import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
 
@@ -63,6 +64,8 @@ const NONE: Window[] = [];
 export class ReadAhead {
   readonly #queue: Queue;
   readonly #wish: { readonly demand: number };
+  /** The body that was read last. */
+  #last: BodyRef | undefined;
   #windows: Window[] = NONE;
   #loading = false;
   /** Counts `drop`s: a load that ends after one is thrown away. */
@@ -163,16 +166,29 @@ export class ReadAhead {
     const generation = this.#generation;
     this.#loading = true;
     engine.readAheadBytes += length;
-    const order = inOrder(refs) ? undefined : sortedPlaces(refs);
-    engine.journal
-      .load(order === undefined ? refs : Array.from(order, (index) => refs[index] as BodyRef), (at, source, start) => {
-        const index = order === undefined ? at : (order[at] as number);
+    this.#read(refs, offsets, bytes).then(
+      () => this.#loaded(window, generation),
+      (error: Error) => this.#failed(window, generation, error),
+    );
+  }
+
+  /** Copy bodies to their places in `bytes`. */
+  #read(refs: readonly BodyRef[], offsets: Float64Array, bytes: Buffer): Promise<void> {
+    const { journal } = this.#queue.engine;
+    // Of few it cannot be told whether they are in order.
+    const isLone = this.#queue.delays !== undefined && !isNear(this.#last, refs[0] as BodyRef);
+    this.#last = refs[refs.length - 1] as BodyRef;
+    if (!isLone && inOrder(refs)) {
+      return journal.load(refs, (index, source, start) => {
         source.copy(bytes, offsets[index] as number, start, start + (refs[index] as BodyRef).length);
-      })
-      .then(
-        () => this.#loaded(window, generation),
-        (error: Error) => this.#failed(window, generation, error),
-      );
+      });
+    }
+    const order = sortedPlaces(refs);
+    const sorted = Array.from(order, (index) => refs[index] as BodyRef);
+    return journal.loadScattered(sorted, provesItself, (at, source, start) => {
+      const index = order[at] as number;
+      copyBytes(source, start, start + (refs[index] as BodyRef).length, bytes, offsets[index] as number);
+    });
   }
 
   #loaded(window: Window, generation: number): void {
@@ -238,10 +254,16 @@ function inOrder(refs: readonly BodyRef[]): boolean {
   return true;
 }
 
+/** Whether a body lies about where the last one was: what was read for that most likely has it. */
+function isNear(last: BodyRef | undefined, { segment, offset }: BodyRef): boolean {
+  return last?.segment === segment && Math.abs(offset - last.offset) < NEAR_BYTES;
+}
+
 function precedes(a: BodyRef, b: BodyRef): boolean {
   return a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
 }
 
+const NEAR_BYTES = 1024 * 1024;
 /** What lies nearer together is read together anyway. */
 const PLACE_BYTES = 4096;
 

@@ -49,6 +49,18 @@ interface Run {
   live: number;
 }
 
+/** Entries copied out of a ring. */
+export interface EntryColumns {
+  readonly positions: Float64Array;
+  readonly infos: Uint32Array;
+  count: number;
+}
+
+/** Room for what `EntryRing.read` yields at once. */
+export function entryColumns(): EntryColumns {
+  return { positions: new Float64Array(PAGE_ENTRIES), infos: new Uint32Array(PAGE_ENTRIES), count: 0 };
+}
+
 /** In place of a page all of whose entries are settled: reads as settled. Never written to. */
 const HOLE: Run = { words: new Uint32Array(PAGE_WORDS), id: 0, at: 0, live: 0 };
 
@@ -204,6 +216,29 @@ export class EntryRing {
     const run = this.#run(from);
     if (run.words[run.at + (from & this.#mask) * ENTRY_WORDS] !== 0) return from;
     return this.#search(from + 1);
+  }
+
+  /**
+   * Copy the entries from `from` on that are not settled, up to the end of a page. For who looks at many.
+   * @returns the position to go on from; the tail, when there is nothing more
+   */
+  read(from: number, into: EntryColumns): number {
+    into.count = 0;
+    if (from < this.#head) from = this.#head;
+    if (from >= this.#tail) return this.#tail;
+    const { words, at, live } = this.#run(from);
+    const end = this.#class === PAGED ? Math.min(this.#tail, pageStart(from) + PAGE_ENTRIES) : this.#tail;
+    if (live === 0) return end;
+    const { positions, infos } = into;
+    let count = 0;
+    for (let position = from; position < end; position++) {
+      const word = at + (position & this.#mask) * ENTRY_WORDS;
+      if (words[word] === 0) continue;
+      positions[count] = position;
+      infos[count++] = words[word + 1] as number;
+    }
+    into.count = count;
+    return end;
   }
 
   /** Settle everything at once. The bodies are the caller's to release. */

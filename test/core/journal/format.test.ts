@@ -7,7 +7,7 @@ import {
   readBatchHeader,
   sealBatch,
 } from '../../../src/core/journal/batch.ts';
-import { crc32, crc32ByTable } from '../../../src/core/journal/crc32.ts';
+import { crc32, crc32ByTable, crc32Range } from '../../../src/core/journal/crc32.ts';
 import { eachRecord } from '../../../src/core/journal/record.ts';
 import { numberOf, readSegmentHeader, segmentPath, writeSegmentHeader } from '../../../src/core/journal/segment.ts';
 import { TailCache } from '../../../src/core/journal/tail-cache.ts';
@@ -22,6 +22,18 @@ t.test('crc32: the check value, and the table agrees with the built-in one', asy
     assert.equal(crc32ByTable(bytes), crc32(bytes));
     assert.equal(crc32(bytes.subarray(length >> 1), crc32(bytes.subarray(0, length >> 1))), crc32(bytes));
     assert.equal(crc32ByTable(bytes.subarray(length >> 1), crc32(bytes.subarray(0, length >> 1))), crc32(bytes));
+  }
+});
+
+t.test('crc32 of a range, short or long, is the same', async (t) => {
+  const prng = new Prng(2);
+  t.equal(crc32Range(Buffer.alloc(3), 2, 2, 7), 7);
+  for (let length = 1; length < 700; length++) {
+    const bytes = prng.bytes(length);
+    const start = prng.below(length);
+    const end = start + 1 + prng.below(length - start);
+    const value = prng.below(2 ** 32);
+    assert.equal(crc32Range(bytes, start, end, value), crc32(bytes.subarray(start, end), value));
   }
 });
 

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap';
-import type { EntryRing } from '../../../src/core/slab/entry-ring.ts';
+import { type EntryRing, entryColumns } from '../../../src/core/slab/entry-ring.ts';
 import { IndexSlab } from '../../../src/core/slab/index-slab.ts';
 import { PAGE_BYTES, PAGE_WORDS } from '../../../src/core/slab/page-store.ts';
 import { loaded, pull, seeded, seedOf } from './support.ts';
@@ -33,6 +33,16 @@ function check(test: Test, ring: EntryRing, model: ModelRing, note: string): voi
     if (at !== position || ring.body(at) !== entry.body || ring.info(at) !== entry.info) wrong.push(position);
     at = ring.next(at + 1);
   }
+  const columns = entryColumns();
+  const entries = model.entries.entries();
+  for (let from = 0; from < ring.tail; ) {
+    from = ring.read(from, columns);
+    for (let n = 0; n < columns.count; n++) {
+      const [position, entry] = entries.next().value ?? [-1];
+      if (columns.positions[n] !== position || columns.infos[n] !== entry?.info) wrong.push(position);
+    }
+  }
+  test.ok(entries.next().done, note);
   test.same(wrong.slice(0, 5), [], note);
   test.equal(at, -1, note);
 }

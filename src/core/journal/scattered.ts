@@ -1,0 +1,106 @@
+/**
+ * A load of bodies that lie far from each other and can prove that they are as written: each is read by itself, or with what lies
+ * between it and the next one when that costs less than another read. What lies between is not looked at. Bodies that turn out not
+ * to prove themselves, or cannot be read so, are left for the way that checks a whole extent (`rest`).
+ */
+import type { BodyRef, EachBody } from './journal.ts';
+import type { Source } from './source.ts';
+import type { TailCache } from './tail-cache.ts';
+
+/** See `Journal.loadScattered`. */
+export type Proves = (bytes: Buffer, start: number, end: number) => boolean;
+
+/** Bodies nearer to each other are read together. */
+const GAP_BYTES = 64 * 1024;
+/** Up to so much, but for a body that is larger. */
+const STRETCH_BYTES = 1024 * 1024;
+/** So many in a row that prove nothing are taken as a sign of the others. */
+const UNPROVEN_MAX = 64;
+
+/** A range of a file, and the bodies wanted of it. */
+export interface Stretch {
+  readonly source: Source;
+  start: number;
+  end: number;
+  readonly indices: number[];
+}
+
+export class ScatteredLoad {
+  /** Indices of bodies that are to be read in another way. */
+  readonly rest: number[] = [];
+  readonly #refs: readonly BodyRef[];
+  readonly #tail: TailCache;
+  readonly #placeOf: (segment: number) => Source | undefined;
+  readonly #proves: Proves;
+  readonly #each: EachBody;
+  #next = 0;
+  #unproven = 0;
+
+  constructor(
+    refs: readonly BodyRef[],
+    tail: TailCache,
+    placeOf: (segment: number) => Source | undefined,
+    proves: Proves,
+    each: EachBody,
+  ) {
+    this.#refs = refs;
+    this.#tail = tail;
+    this.#placeOf = placeOf;
+    this.#proves = proves;
+    this.#each = each;
+  }
+
+  /** What is to be read next; undefined when there is nothing more. Bodies met that are in memory are handed over at once. */
+  next(): Stretch | undefined {
+    const refs = this.#refs;
+    let stretch: Stretch | undefined;
+    for (; this.#next < refs.length; this.#next++) {
+      const index = this.#next;
+      const ref = refs[index]!;
+      const { segment, offset } = ref;
+      const chunk = this.#tail.find(segment, offset);
+      if (chunk !== undefined) {
+        this.#each(index, chunk.bytes, offset - chunk.start);
+        continue;
+      }
+      const source = this.#placeOf(segment);
+      const end = offset + ref.length;
+      if (source?.isLog !== true || end > source.bytes || this.#unproven >= UNPROVEN_MAX) this.rest.push(index);
+      else if (stretch === undefined) stretch = { source, start: offset, end, indices: [index] };
+      else if (!joins(stretch, source, offset, end)) return stretch;
+      else stretch.indices.push(index);
+    }
+    return stretch;
+  }
+
+  /** A stretch was read. */
+  arrived({ start, indices }: Stretch, bytes: Buffer): void {
+    for (const index of indices) {
+      const { offset, length } = this.#refs[index]!;
+      const at = offset - start;
+      if (this.#proves(bytes, at, at + length)) {
+        this.#unproven = 0;
+        this.#each(index, bytes, at);
+      } else {
+        this.#unproven++;
+        this.rest.push(index);
+      }
+    }
+  }
+
+  /** It could not be read. */
+  failed({ indices }: Stretch): void {
+    for (const index of indices) this.rest.push(index);
+  }
+}
+
+/** Read a body together with others, if it is near enough to them: the stretch grows. */
+function joins(stretch: Stretch, source: Source, offset: number, end: number): boolean {
+  if (source !== stretch.source || offset > stretch.end + GAP_BYTES) return false;
+  const from = Math.min(offset, stretch.start);
+  const to = Math.max(end, stretch.end);
+  if (to - from > STRETCH_BYTES) return false;
+  stretch.start = from;
+  stretch.end = to;
+  return true;
+}

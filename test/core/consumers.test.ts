@@ -3,7 +3,7 @@ import { strict as assert } from 'node:assert';
 import t from 'tap';
 import type { Arguments, Client, DeliveryBatch, SettleOp, SubscribeOptions } from '../../src/core/index.ts';
 import { Subscription } from '../../src/core/subscription.ts';
-import { bodyOf, collect, connect, DURABLE, durably, type Fixture, key, start, TRANSIENT, text } from './fixture.ts';
+import { bodyOf, collect, connect, DURABLE, declare, durably, type Fixture, key, start, text } from './fixture.ts';
 
 interface Setup {
   readonly fixture: Fixture;
@@ -14,7 +14,7 @@ interface Setup {
 async function queueWith(args: Record<string, string | number | boolean>, limits = {}): Promise<Setup> {
   const fixture = await start(limits);
   const client = connect(fixture);
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', 'q', { ...TRANSIENT, arguments: args }));
+  await declare(fixture, 'q', args, false);
   const producer = client.producer({});
   let next = 0;
   const put = (count: number): Promise<void> => {

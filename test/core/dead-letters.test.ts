@@ -1,11 +1,11 @@
 import t from 'tap';
-import { type Arguments, exchangeName, type HubProperties, keyText } from '../../src/core/index.ts';
+import { exchangeName, type HubProperties, keyText } from '../../src/core/index.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
 import {
   bodyOf,
   collect,
   connect,
-  DURABLE,
+  declare,
   durably,
   type Fixture,
   key,
@@ -13,14 +13,8 @@ import {
   pattern,
   SLASH,
   start,
-  TRANSIENT,
   text,
 } from './fixture.ts';
-
-async function declare(fixture: Fixture, name: string, args: Arguments, durable = true): Promise<void> {
-  const settings = { ...(durable ? DURABLE : TRANSIENT), arguments: args };
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, settings));
-}
 
 async function bind(fixture: Fixture, exchange: string, name: string, to: string): Promise<void> {
   await fixture.clock.drive(fixture.broker.admin.bind('/', exchange, { kind: 'queue', name }, pattern(to), {}));

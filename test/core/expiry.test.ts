@@ -1,24 +1,6 @@
 import t from 'tap';
-import type { Arguments } from '../../src/core/index.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
-import {
-  bodyOf,
-  collect,
-  connect,
-  DURABLE,
-  durably,
-  type Fixture,
-  key,
-  newDisk,
-  start,
-  TRANSIENT,
-  text,
-} from './fixture.ts';
-
-async function declare(fixture: Fixture, name: string, args: Arguments, durable = true): Promise<void> {
-  const settings = { ...(durable ? DURABLE : TRANSIENT), arguments: args };
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, settings));
-}
+import { bodyOf, collect, connect, declare, durably, type Fixture, key, newDisk, start, text } from './fixture.ts';
 
 function publish(fixture: Fixture, queue: string, body: string, ttlMs?: number, durable = true): void {
   const client = connect(fixture);

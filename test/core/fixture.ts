@@ -2,6 +2,7 @@
 import {
   ANY_MANY,
   ANY_ONE,
+  type Arguments,
   type Client,
   type DeliveryBatch,
   FLAG_DURABLE,
@@ -59,6 +60,36 @@ export function connect(fixture: Running, handlers: Parameters<Running['broker']
   );
 }
 
+/** Declare a queue. */
+export async function declare(fixture: Fixture, name: string, args: Arguments = {}, durable = true): Promise<void> {
+  const settings = { ...(durable ? DURABLE : TRANSIENT), arguments: args };
+  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, settings));
+}
+
+/** Publish messages with these bodies, and let everything happen that follows. @param make the message of a body */
+export async function publishAll(
+  fixture: Fixture,
+  to: string,
+  bodies: readonly string[],
+  make: (body: string, n: number) => Message = durably,
+  exchange = '',
+): Promise<void> {
+  const producer = connect(fixture).producer({});
+  const address = producer.address(exchange, key(to));
+  for (const [n, body] of bodies.entries()) producer.publish(address, make(body, n), 0);
+  await fixture.settle();
+}
+
+/** The bodies in a queue, in order; they go back to it. */
+export async function contents(fixture: Fixture, queue: string): Promise<string[]> {
+  const client = connect(fixture);
+  const { bodies } = collect(client, queue);
+  await fixture.settle();
+  client.close();
+  await fixture.settle();
+  return bodies;
+}
+
 export function text(body: string, flags = 0): Message {
   const message = new Message();
   message.format = 1;
@@ -71,6 +102,16 @@ export function text(body: string, flags = 0): Message {
 }
 
 export const durably = (body: string): Message => text(body, FLAG_DURABLE);
+
+/** A durable message whose body is `group:text`, in that group; with no group before the colon it is in none. */
+export function grouped(body: string, flags = 0): Message {
+  const message = text(body, FLAG_DURABLE | flags);
+  const end = body.indexOf(':');
+  if (end <= 0) return message;
+  message.groupStart = message.bodyStart;
+  message.groupEnd = message.bodyStart + end;
+  return message;
+}
 
 export function bodyOf(message: Message): string {
   return message.bytes.toString('utf8', message.bodyStart, message.bodyEnd);

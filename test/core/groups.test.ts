@@ -1,27 +1,11 @@
 import t from 'tap';
-import { type Arguments, FLAG_DURABLE, FLAG_ENDS_GROUP, type Message } from '../../src/core/index.ts';
+import { FLAG_ENDS_GROUP } from '../../src/core/index.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
-import { collect, connect, DURABLE, type Fixture, key, newDisk, start, text } from './fixture.ts';
+import { collect, connect, declare, type Fixture, grouped, newDisk, publishAll, start } from './fixture.ts';
 
-async function declare(fixture: Fixture, name: string, args: Arguments = {}): Promise<void> {
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, { ...DURABLE, arguments: args }));
-}
-
-/** A message whose body is `group:text`, in that group. */
-function grouped(body: string, flags = 0): Message {
-  const message = text(body, FLAG_DURABLE | flags);
-  const end = body.indexOf(':');
-  if (end <= 0) return message;
-  message.groupStart = message.bodyStart;
-  message.groupEnd = message.bodyStart + end;
-  return message;
-}
-
-async function publish(fixture: Fixture, to: string, bodies: readonly string[]): Promise<void> {
-  const producer = connect(fixture).producer({});
-  const address = producer.address('', key(to));
-  for (const body of bodies) producer.publish(address, grouped(body, body.endsWith('!') ? FLAG_ENDS_GROUP : 0), 0);
-  await fixture.settle();
+/** Publish messages of groups; one that ends with `!` ends its group. */
+function publish(fixture: Fixture, to: string, bodies: readonly string[]): Promise<void> {
+  return publishAll(fixture, to, bodies, (body) => grouped(body, body.endsWith('!') ? FLAG_ENDS_GROUP : 0));
 }
 
 t.test('a group goes to one consumer, in order; what is in none to whoever has room', async (t) => {

@@ -1,24 +1,19 @@
 import t from 'tap';
-import { type Arguments, CONFIRM, MANDATORY } from '../../src/core/index.ts';
+import { CONFIRM, MANDATORY } from '../../src/core/index.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
 import {
   collect,
   connect,
-  DURABLE,
+  contents,
+  declare,
   durably,
   type Fixture,
   key,
   newDisk,
   pattern,
   start,
-  TRANSIENT,
   text,
 } from './fixture.ts';
-
-async function declare(fixture: Fixture, name: string, args: Arguments, durable = true): Promise<void> {
-  const settings = { ...(durable ? DURABLE : TRANSIENT), arguments: args };
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, settings));
-}
 
 /** Publish bodies to a queue; answers the numbers confirmed and those refused, once all are answered. */
 async function publish(fixture: Fixture, to: string, bodies: readonly string[], durable = true, exchange = '') {
@@ -38,15 +33,6 @@ async function publish(fixture: Fixture, to: string, bodies: readonly string[], 
   for (const body of bodies) producer.publish(address, durable ? durably(body) : text(body), CONFIRM | MANDATORY);
   await fixture.settle();
   return { confirmed, refused, returned };
-}
-
-async function contents(fixture: Fixture, queue: string): Promise<string[]> {
-  const client = connect(fixture);
-  const { bodies } = collect(client, queue);
-  await fixture.settle();
-  client.close();
-  await fixture.settle();
-  return bodies;
 }
 
 const toDead = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' };

@@ -3,7 +3,7 @@ import { moveTo } from '../../src/core/moving.ts';
 import type { Queue } from '../../src/core/queue/queue.ts';
 import { Template } from '../../src/core/stored-message.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
-import { bodyOf, connect, DURABLE, durably, type Fixture, key, newDisk, start } from './fixture.ts';
+import { bodyOf, connect, declare, durably, type Fixture, key, newDisk, start } from './fixture.ts';
 
 const entityOf = (fixture: Fixture, name: string): Queue =>
   fixture.internals.topology.vhost('/').queues.get(name) as Queue;
@@ -20,7 +20,7 @@ for (const entries of [3, 70_000]) {
     const clock = new SimClock();
     const disk = newDisk(clock);
     const first = await start({}, clock, disk);
-    for (const name of ['work', 'many']) await clock.drive(first.broker.admin.declareQueue('/', name, DURABLE));
+    for (const name of ['work', 'many']) await declare(first, name);
     const producer = connect(first).producer({});
     producer.publish(producer.address('', key('work')), durably('a'), 0);
     await first.settle();

@@ -1,23 +1,15 @@
 import t from 'tap';
-import { type Arguments, FLAG_DURABLE } from '../../src/core/index.ts';
+import { FLAG_DURABLE } from '../../src/core/index.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
-import { collect, connect, DURABLE, type Fixture, key, newDisk, start, TRANSIENT, text } from './fixture.ts';
-
-async function declare(fixture: Fixture, name: string, args: Arguments, durable = true): Promise<void> {
-  const settings = { ...(durable ? DURABLE : TRANSIENT), arguments: args };
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, settings));
-}
+import { collect, connect, declare, type Fixture, key, newDisk, publishAll, start, text } from './fixture.ts';
 
 /** Publish messages whose body is "priority:text". */
-async function publish(fixture: Fixture, to: string, bodies: readonly string[], durable = true): Promise<void> {
-  const producer = connect(fixture).producer({});
-  const address = producer.address('', key(to));
-  for (const body of bodies) {
+function publish(fixture: Fixture, to: string, bodies: readonly string[], durable = true): Promise<void> {
+  return publishAll(fixture, to, bodies, (body) => {
     const message = text(body, durable ? FLAG_DURABLE : 0);
     message.priority = Number.parseInt(body, 10);
-    producer.publish(address, message, 0);
-  }
-  await fixture.settle();
+    return message;
+  });
 }
 
 for (const durable of [true, false]) {

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { CoreError, type HubValue, type Message } from '../../src/core/index.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
-import { collect, connect, DURABLE, type Fixture, key, newDisk, start, text } from './fixture.ts';
+import { collect, connect, declare, type Fixture, newDisk, publishAll, start } from './fixture.ts';
 
 /** Bodies are "shade:text"; the shade is a property. */
 async function open(fixture: Fixture): Promise<{ decoded: () => number }> {
@@ -13,16 +13,11 @@ async function open(fixture: Fixture): Promise<{ decoded: () => number }> {
     return { durable: true, annotations: new Map(), application: [shade] };
   };
   fixture.broker.registerFormat({ id: 1, name: 'test', toHub });
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', 'q', DURABLE));
+  await declare(fixture, 'q');
   return { decoded: () => decoded };
 }
 
-async function publish(fixture: Fixture, bodies: readonly string[]): Promise<void> {
-  const producer = connect(fixture).producer({});
-  const address = producer.address('', key('q'));
-  for (const body of bodies) producer.publish(address, text(body, 1), 0);
-  await fixture.settle();
-}
+const publish = (fixture: Fixture, bodies: readonly string[]): Promise<void> => publishAll(fixture, 'q', bodies);
 
 t.test('a consumer with a filter gets what passes, in order; the rest stays for others', async (t) => {
   const fixture = await start();

@@ -8,6 +8,7 @@ import {
   collect,
   connect,
   DURABLE,
+  declare,
   durably,
   type Fixture,
   key,
@@ -117,7 +118,7 @@ t.test('replay of the log alone, replay after a checkpoint, and the living state
 t.test('messages come back from disk in order, with their counts, also to two consumers', async (t) => {
   const clock = new SimClock();
   const first = await start(SMALL, clock, newDisk(clock));
-  await clock.drive(first.broker.admin.declareQueue('/', 'q', DURABLE));
+  await declare(first, 'q');
   const producer = connect(first).producer({});
   const address = producer.address('', key('q'));
   const bodies = Array.from({ length: 300 }, (_, n) => `${n} ${'y'.repeat((n * 37) % 900)}`);
@@ -154,7 +155,7 @@ function byNumber(a: string, b: string): number {
 t.test('a purge while bodies are being read', async (t) => {
   const clock = new SimClock();
   const first = await start(SMALL, clock, newDisk(clock));
-  await clock.drive(first.broker.admin.declareQueue('/', 'q', DURABLE));
+  await declare(first, 'q');
   const producer = connect(first).producer({});
   for (let n = 0; n < 100; n++) producer.publish(producer.address('', key('q')), durably(`${n} ${'z'.repeat(300)}`), 0);
   await first.settle();
@@ -176,7 +177,7 @@ t.test('nothing is confirmed, delivered or answered once a sync has failed', asy
     fault: (operation) => (broken && operation === 'sync' ? failure('EIO', 'x') : undefined),
   });
   const fixture = await start(SMALL, clock, disk);
-  await clock.drive(fixture.broker.admin.declareQueue('/', 'q', DURABLE));
+  await declare(fixture, 'q');
   const confirms: number[] = [];
   const client = connect(fixture);
   const producer = client.producer({ onConfirm: (upTo) => confirms.push(upTo) });
@@ -207,7 +208,7 @@ t.test('nothing is confirmed, delivered or answered once a sync has failed', asy
 t.test('publishers are paused while too much is unsynced, and go on', async (t) => {
   const clock = new SimClock();
   const fixture = await start({ ...SMALL, unconfirmedBytesMax: 20_000 }, clock, newDisk(clock));
-  await clock.drive(fixture.broker.admin.declareQueue('/', 'q', DURABLE));
+  await declare(fixture, 'q');
   let drained = 0;
   const producer = connect(fixture).producer({
     onDrain: () => {

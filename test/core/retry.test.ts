@@ -3,7 +3,7 @@ import t from 'tap';
 import type { Arguments, Client, SettleOp } from '../../src/core/index.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
 import type { SimDisk } from '../../src/testing/sim-disk.ts';
-import { type Collector, collect, connect, DURABLE, durably, type Fixture, key, newDisk, start } from './fixture.ts';
+import { type Collector, collect, connect, declare, durably, type Fixture, key, newDisk, start } from './fixture.ts';
 
 const BACKOFF = { 'x-delayed-retry-type': 'failed', 'x-delayed-retry-min': 100, 'x-delayed-retry-max': 250 };
 
@@ -19,7 +19,7 @@ async function setUp(
 ): Promise<Setup> {
   const fixture = await start(options.limits, options.clock, options.disk);
   const client = connect(fixture);
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', 'q', { ...DURABLE, arguments: args }));
+  await declare(fixture, 'q', args);
   const producer = client.producer({});
   const put = (...bodies: string[]): Promise<void> => {
     for (const body of bodies) producer.publish(producer.address('', key('q')), durably(body), 0);

@@ -2,7 +2,19 @@
 import t from 'tap';
 import { type Client, MANDATORY, type Producer, type Transaction } from '../../src/core/index.ts';
 import { SimClock } from '../../src/testing/sim-clock.ts';
-import { bodyOf, collect, connect, DURABLE, durably, type Fixture, key, newDisk, start, text } from './fixture.ts';
+import {
+  bodyOf,
+  collect,
+  connect,
+  DURABLE,
+  declare,
+  durably,
+  type Fixture,
+  key,
+  newDisk,
+  start,
+  text,
+} from './fixture.ts';
 
 interface Scene {
   readonly f: Fixture;
@@ -126,7 +138,7 @@ t.test('a rollback forgets: messages are not published, deliveries stay unsettle
 t.test('discarded in a transaction: dead-lettered with it', async (t) => {
   const s = await scene(['dead', 'out']);
   const args = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' };
-  await s.f.clock.drive(s.f.broker.admin.declareQueue('/', 'in', { ...DURABLE, arguments: args }));
+  await declare(s.f, 'in', args);
   s.producer.publish(s.producer.address('', key('in')), durably('bad'), 0);
   const input = collect(s.client, 'in');
   await s.f.settle();
@@ -304,7 +316,7 @@ t.test('with other rules: delays, groups, priorities, last values, all in one co
   const s = await scene([], {}, await start({}, clock, disk));
   const args = { 'x-max-priority': 5, 'x-last-value-key': 'message.key', 'x-dedup-count-max': 10 };
   for (const queue of ['a', 'b']) {
-    await clock.drive(s.f.broker.admin.declareQueue('/', queue, { ...DURABLE, arguments: args }));
+    await declare(s.f, queue, args);
   }
   const message = durably('grouped');
   message.priority = 3;
@@ -382,7 +394,7 @@ t.test('given back with a time: waits from the commit on, also over a crash righ
 t.test('given back with a time, and failed once too often: a dead letter, with the commit', async (t) => {
   const s = await scene(['dead']);
   const args = { 'x-delivery-limit': 0, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' };
-  await s.f.clock.drive(s.f.broker.admin.declareQueue('/', 'in', { ...DURABLE, arguments: args }));
+  await declare(s.f, 'in', args);
   s.producer.publish(s.producer.address('', key('in')), durably('1'), 0);
   const input = collect(s.client, 'in');
   await s.f.settle();

@@ -1,27 +1,22 @@
 import t from 'tap';
-import { type Arguments, FLAG_DURABLE, FLAG_RETAIN, type Message } from '../../../src/core/index.ts';
+import { FLAG_DURABLE, FLAG_RETAIN, type Message } from '../../../src/core/index.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
 import {
   bodyOf,
   collect,
   connect,
   DURABLE,
+  declare,
   type Fixture,
   key,
   newDisk,
   pattern,
   start,
-  TRANSIENT,
   text,
 } from '../fixture.ts';
 
 const HOUR_MS = 3_600_000;
 const YEAR_MS = 365 * 24 * HOUR_MS;
-
-async function declare(fixture: Fixture, name: string, args: Arguments = {}, durable = true): Promise<void> {
-  const settings = { ...(durable ? DURABLE : TRANSIENT), arguments: args };
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, settings));
-}
 
 function delayed(fixture: Fixture, body: string, delayMs: number, flags = FLAG_DURABLE): Message {
   const message = text(body, flags);

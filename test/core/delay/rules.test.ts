@@ -1,27 +1,15 @@
 /** Delayed messages together with other rules of a queue. */
 import t from 'tap';
-import { type Arguments, FLAG_DURABLE, type Message } from '../../../src/core/index.ts';
+import { FLAG_DURABLE, type Message } from '../../../src/core/index.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
-import { collect, connect, DURABLE, type Fixture, key, newDisk, start, text } from '../fixture.ts';
+import { collect, connect, declare, type Fixture, grouped, key, newDisk, start, text } from '../fixture.ts';
 import { finish, prepare } from '../half/support.ts';
 import { marked, scene } from '../marks/support.ts';
 
 const HOUR_MS = 3_600_000;
 
-async function declare(fixture: Fixture, name: string, args: Arguments = {}): Promise<void> {
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, { ...DURABLE, arguments: args }));
-}
-
 function delayed(fixture: Fixture, message: Message, delayMs: number): Message {
   message.deliverAtMs = fixture.clock.now() + delayMs;
-  return message;
-}
-
-/** A message whose body is `group:text`, in that group. */
-function grouped(body: string): Message {
-  const message = text(body, FLAG_DURABLE);
-  message.groupStart = message.bodyStart;
-  message.groupEnd = message.bodyStart + body.indexOf(':');
   return message;
 }
 

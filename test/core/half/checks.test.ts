@@ -1,14 +1,14 @@
 import t from 'tap';
 import type { HalfCheck } from '../../../src/core/index.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
-import { connect, DURABLE, type Fixture, newDisk, start } from '../fixture.ts';
+import { connect, declare, type Fixture, newDisk, start } from '../fixture.ts';
 import { type Asked, asked, drain, finish, prepare } from './support.ts';
 
 const SECOND = 1_000;
 
 async function startWithQueue(limits = {}): Promise<Fixture> {
   const fixture = await start(limits);
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', 'a', DURABLE));
+  await declare(fixture, 'a');
   return fixture;
 }
 
@@ -154,7 +154,7 @@ t.test('a restart goes on counting, and gives producers time to come back', asyn
   const clock = new SimClock();
   const disk = newDisk(clock);
   let fixture = await start({}, clock, disk);
-  await clock.drive(fixture.broker.admin.declareQueue('/', 'a', DURABLE));
+  await declare(fixture, 'a');
   const producer = connect(fixture).producer({});
   prepare(producer, [['a', 'one']]);
   prepare(producer, [['a', 'two']], { id: 'h2', firstCheckMs: 3600 * SECOND });

@@ -5,30 +5,23 @@ import {
   bodyOf,
   collect,
   connect,
-  DURABLE,
+  declare,
   durably,
   type Fixture,
   key,
   newDisk,
   pattern,
   start,
-  TRANSIENT,
   text,
 } from '../fixture.ts';
 import { CONFIRM, confirming, drain, finish, prepare } from './support.ts';
-
-async function declare(fixture: Fixture, names: readonly string[], args = {}, settings = DURABLE): Promise<void> {
-  for (const name of names) {
-    await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, { ...settings, arguments: args }));
-  }
-}
 
 const ready = (fixture: Fixture, name: string): number | undefined => fixture.broker.admin.queue('/', name)?.ready;
 const list = (fixture: Fixture) => fixture.broker.admin.halves.list('/');
 
 t.test('nobody sees a half message before its commit, and everybody it is routed to after it', async (t) => {
   const fixture = await start();
-  await declare(fixture, ['a', 'b']);
+  for (const name of ['a', 'b']) await declare(fixture, name);
   const client = connect(fixture);
   const producer = client.producer({});
   prepare(producer, [['a', 'one']]);
@@ -43,7 +36,7 @@ t.test('nobody sees a half message before its commit, and everybody it is routed
 
 t.test('a set goes to several queues, all of it or none', async (t) => {
   const fixture = await start();
-  await declare(fixture, ['a', 'b']);
+  for (const name of ['a', 'b']) await declare(fixture, name);
   const client = connect(fixture);
   const producer = client.producer({});
   prepare(producer, [
@@ -68,7 +61,7 @@ t.test('a set goes to several queues, all of it or none', async (t) => {
 
 t.test('a commit moves the reference: the body is not written again', async (t) => {
   const fixture = await start();
-  await declare(fixture, ['a', 'b']);
+  for (const name of ['a', 'b']) await declare(fixture, name);
   await fixture.clock.drive(
     fixture.broker.admin.bind('/', 'amq.fanout', { kind: 'queue', name: 'a' }, pattern(''), {}),
   );
@@ -92,7 +85,7 @@ t.test('a commit moves the reference: the body is not written again', async (t) 
 
 t.test('ending twice the same way is fine; another way, an unknown or a foreign one is not', async (t) => {
   const fixture = await start();
-  await declare(fixture, ['a']);
+  await declare(fixture, 'a');
   const client = connect(fixture);
   const producer = client.producer({});
   prepare(producer, [['a', 'one']]);
@@ -115,7 +108,7 @@ t.test('ending twice the same way is fine; another way, an unknown or a foreign 
 
 t.test('the ends of so many are remembered', async (t) => {
   const fixture = await start({ halvesRememberedMax: 2 });
-  await declare(fixture, ['a']);
+  await declare(fixture, 'a');
   const client = connect(fixture);
   const producer = client.producer({});
   for (const id of ['h1', 'h2', 'h3']) {
@@ -131,8 +124,8 @@ t.test('confirms: of a prepare, a commit, and a commit that is refused', async (
   const clock = new SimClock();
   const fixture = await start({}, clock, newDisk(clock));
   t.teardown(() => fixture.clock.drive(fixture.close()));
-  await declare(fixture, ['full'], { 'x-max-length': 1, 'x-overflow': 'reject-publish' });
-  await declare(fixture, ['a']);
+  await declare(fixture, 'full', { 'x-max-length': 1, 'x-overflow': 'reject-publish' });
+  await declare(fixture, 'a');
   const { producer, confirms } = confirming(connect(fixture));
   prepare(
     producer,
@@ -162,7 +155,7 @@ t.test('a commit whose messages have left memory reads them first, and later con
   const clock = new SimClock();
   const fixture = await start({ tailCacheBytesMax: 1024, batchBytesMax: 1024 }, clock, newDisk(clock));
   t.teardown(() => fixture.clock.drive(fixture.close()));
-  await declare(fixture, ['a', 'b']);
+  for (const name of ['a', 'b']) await declare(fixture, name);
   const client = connect(fixture);
   const { producer, confirms } = confirming(client);
   prepare(producer, [['a', 'one']], { options: CONFIRM });
@@ -186,7 +179,7 @@ t.test('a commit whose messages have left memory reads them first, and later con
 
 t.test('what cannot be committed stays open, whole', async (t) => {
   const fixture = await start();
-  await declare(fixture, ['a']);
+  await declare(fixture, 'a');
   const { admin } = fixture.broker;
   const settings = { kind: 'direct', durable: true, autoDelete: false, internal: false, arguments: {} } as const;
   await fixture.clock.drive(admin.declareExchange('/', 'x', settings));
@@ -211,8 +204,8 @@ t.test('taps and transient queues see a message when its commit is durable', asy
   const clock = new SimClock();
   const fixture = await start({}, clock, newDisk(clock));
   t.teardown(() => fixture.clock.drive(fixture.close()));
-  await declare(fixture, ['brief'], {}, TRANSIENT);
-  await declare(fixture, ['a']);
+  await declare(fixture, 'brief', {}, false);
+  await declare(fixture, 'a');
   const { admin } = fixture.broker;
   for (const name of ['brief', 'a']) {
     await fixture.clock.drive(admin.bind('/', 'amq.topic', { kind: 'queue', name }, pattern('#'), {}));
@@ -246,8 +239,8 @@ t.test('taps and transient queues see a message when its commit is durable', asy
 
 t.test('rules of the queue hold from the commit on: priority, time to live', async (t) => {
   const fixture = await start();
-  await declare(fixture, ['ranked'], { 'x-max-priority': 9 });
-  await declare(fixture, ['timed'], { 'x-message-ttl': 1000 });
+  await declare(fixture, 'ranked', { 'x-max-priority': 9 });
+  await declare(fixture, 'timed', { 'x-message-ttl': 1000 });
   const client = connect(fixture);
   const producer = client.producer({});
   const low = durably('low');
@@ -280,7 +273,7 @@ t.test('a half goes to a topic as well', async (t) => {
 
 t.test('what makes no sense is refused, and nothing is lost', async (t) => {
   const fixture = await start({ halvesMax: 2, halfMessagesMax: 3, halfBytesMax: 5000, producerGroupsPerVhostMax: 1 });
-  await declare(fixture, ['a']);
+  await declare(fixture, 'a');
   const client = connect(fixture);
   const producer = client.producer({});
   const refuses = (code: string, settings: object, body: Parameters<typeof prepare>[1] = [['a', 'x']]) =>
@@ -316,7 +309,7 @@ t.test('what makes no sense is refused, and nothing is lost', async (t) => {
 
 t.test('the operator lists halves, looks into them, commits and drops them', async (t) => {
   const fixture = await start();
-  await declare(fixture, ['a']);
+  await declare(fixture, 'a');
   const { halves } = fixture.broker.admin;
   const { drive } = fixture.clock;
   const producer = connect(fixture).producer({});

@@ -9,7 +9,7 @@ import {
 } from '../../../src/core/index.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
 import type { SimDisk } from '../../../src/testing/sim-disk.ts';
-import { bodyOf, connect, DURABLE, type Fixture, key, newDisk, start } from '../fixture.ts';
+import { bodyOf, connect, declare, type Fixture, key, newDisk, start } from '../fixture.ts';
 
 interface Properties {
   id?: string | number;
@@ -55,9 +55,7 @@ export async function scene(limits = {}, clock = new SimClock(), disk: SimDisk =
   const producer = client.producer({ onConfirm });
   return {
     ...{ ...fixture, client, producer, confirms },
-    declare: async (queue, args) => {
-      await clock.drive(fixture.broker.admin.declareQueue('/', queue, { ...DURABLE, arguments: args }));
-    },
+    declare: (queue, args) => declare(fixture, queue, args),
     publish: (queue, body, properties, more) => {
       producer.publish(producer.address('', key(queue)), marked(body, properties, more), 2);
     },

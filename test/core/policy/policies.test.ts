@@ -1,28 +1,18 @@
 import t from 'tap';
 import type { Arguments } from '../../../src/core/index.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
-import { collect, connect, DURABLE, durably, type Fixture, key, newDisk, start, TRANSIENT } from '../fixture.ts';
-
-async function declare(fixture: Fixture, name: string, args: Arguments = {}, durable = true): Promise<void> {
-  const settings = { ...(durable ? DURABLE : TRANSIENT), arguments: args };
-  await fixture.clock.drive(fixture.broker.admin.declareQueue('/', name, settings));
-}
-
-async function publish(fixture: Fixture, to: string, bodies: readonly string[]): Promise<void> {
-  const producer = connect(fixture).producer({});
-  const address = producer.address('', key(to));
-  for (const body of bodies) producer.publish(address, durably(body), 0);
-  await fixture.settle();
-}
-
-async function contents(fixture: Fixture, queue: string): Promise<string[]> {
-  const client = connect(fixture);
-  const { bodies } = collect(client, queue);
-  await fixture.settle();
-  client.close();
-  await fixture.settle();
-  return bodies;
-}
+import {
+  collect,
+  connect,
+  contents,
+  declare,
+  durably,
+  type Fixture,
+  key,
+  newDisk,
+  publishAll,
+  start,
+} from '../fixture.ts';
 
 const drive = <T>(fixture: Fixture, promise: Promise<T>): Promise<T> => fixture.clock.drive(promise);
 const letters = ['a', 'b', 'c', 'd', 'e'];
@@ -44,13 +34,13 @@ t.test('a policy is for queues whose names match, those there are and those to c
     ['q2', 2],
     ['other', 5],
   ] as const) {
-    await publish(fixture, queue, letters);
+    await publishAll(fixture, queue, letters);
     t.match(fixture.broker.admin.queue('/', queue), { ready });
   }
   t.match(fixture.broker.admin.queue('/', 'q1'), { policy: 'short', rules: { 'max-length': 2 }, arguments: {} });
   t.equal(fixture.broker.admin.queue('/', 'other')?.policy, undefined);
   await drive(fixture, policies.remove('/', 'short'));
-  await publish(fixture, 'q1', letters);
+  await publishAll(fixture, 'q1', letters);
   t.match(fixture.broker.admin.queue('/', 'q1'), { ready: 7, policy: undefined, rules: {} });
   t.same(policies.list('/'), []);
 });
@@ -84,10 +74,10 @@ t.test('live settings stand in for arguments, and null lifts one', async (t) => 
   await declare(fixture, 'q', { 'x-max-length': 2 });
   const info = await drive(fixture, policies.setQueueRules('/', 'q', { 'max-length': 4 }));
   t.match(info, { rules: { 'max-length': 4 }, liveRules: { 'max-length': 4 }, arguments: { 'x-max-length': 2 } });
-  await publish(fixture, 'q', letters);
+  await publishAll(fixture, 'q', letters);
   t.match(fixture.broker.admin.queue('/', 'q'), { ready: 4 });
   await drive(fixture, policies.setQueueRules('/', 'q', { 'max-length': null }));
-  await publish(fixture, 'q', letters);
+  await publishAll(fixture, 'q', letters);
   t.match(fixture.broker.admin.queue('/', 'q'), { ready: 9, rules: {} });
   await declare(fixture, 'q', { 'x-max-length': 2 });
   await drive(fixture, policies.setQueueRules('/', 'q', {}));
@@ -102,12 +92,12 @@ for (const overflow of ['drop-head', 'reject-publish'] as const) {
     const { policies } = fixture.broker.admin;
     await declare(fixture, 'q');
     await declare(fixture, 'dead');
-    await publish(fixture, 'q', letters);
+    await publishAll(fixture, 'q', letters);
     await drive(fixture, policies.set('/', 'p', policy({ 'max-length': 2, overflow, ...toDead })));
     await fixture.settle();
     t.match(fixture.broker.admin.queue('/', 'q'), { ready: overflow === 'drop-head' ? 2 : 5 });
     t.same(await contents(fixture, 'dead'), overflow === 'drop-head' ? ['a', 'b', 'c'] : []);
-    await publish(fixture, 'q', ['f']);
+    await publishAll(fixture, 'q', ['f']);
     t.same(await contents(fixture, 'q'), overflow === 'drop-head' ? ['e', 'f'] : letters);
   });
 }
@@ -133,7 +123,7 @@ t.test('a maximum of bytes counts what is ready, not what is handed out or given
   const { policies } = fixture.broker.admin;
   await declare(fixture, 'q', { 'x-dead-letter-exchange': 'nowhere', 'x-dead-letter-strategy': 'at-least-once' });
   const body = (n: number): string => `${n}`.padEnd(1000);
-  await publish(fixture, 'q', [0, 1, 2, 3, 4, 5, 6, 7].map(body));
+  await publishAll(fixture, 'q', [0, 1, 2, 3, 4, 5, 6, 7].map(body));
   const { subscription } = collect(connect(fixture), 'q', { credit: 4 });
   await fixture.settle();
   subscription.settle(1, 1, 'discard');
@@ -154,9 +144,9 @@ t.test('a shorter time to live makes what is too old expire at once; a longer on
   const { policies } = fixture.broker.admin;
   await declare(fixture, 'q');
   await declare(fixture, 'dead');
-  await publish(fixture, 'q', ['a', 'b']);
+  await publishAll(fixture, 'q', ['a', 'b']);
   await fixture.clock.advance(10_000);
-  await publish(fixture, 'q', ['c']);
+  await publishAll(fixture, 'q', ['c']);
   await drive(fixture, policies.set('/', 'p', policy({ 'message-ttl': 5000, ...toDead })));
   await fixture.settle();
   t.match(fixture.broker.admin.queue('/', 'q'), { ready: 1, deadLettered: 2 });
@@ -191,7 +181,7 @@ t.test('another dead letter exchange: what waits goes there; without one it is d
   await declare(fixture, 'dead');
   const keep = { 'dead-letter-strategy': 'at-least-once', 'dead-letter-exchange': '' };
   const reject = async (bodies: string[]): Promise<void> => {
-    await publish(fixture, 'q', bodies);
+    await publishAll(fixture, 'q', bodies);
     const { subscription } = collect(connect(fixture), 'q');
     await fixture.settle();
     subscription.settle(1, bodies.length, 'discard');
@@ -217,7 +207,7 @@ t.test('the time to settle: shorter, and lifted; who asked for one of its own ke
   const fixture = await start();
   const { policies } = fixture.broker.admin;
   await declare(fixture, 'q');
-  await publish(fixture, 'q', ['a', 'b']);
+  await publishAll(fixture, 'q', ['a', 'b']);
   const held = collect(connect(fixture), 'q', { credit: 1 });
   const own = collect(connect(fixture), 'q', { credit: 1, timeoutMs: 500_000 });
   await fixture.settle();
@@ -238,7 +228,7 @@ t.test('delivery limit and delayed retry hold for what comes back from now on', 
   const fixture = await start();
   const { policies } = fixture.broker.admin;
   for (const name of ['q', 'dead']) await declare(fixture, name);
-  await publish(fixture, 'q', ['a']);
+  await publishAll(fixture, 'q', ['a']);
   const { subscription, bodies } = collect(connect(fixture), 'q');
   const fail = async (): Promise<void> => {
     await fixture.settle();

@@ -7,7 +7,7 @@ import {
   bodyOf,
   collect,
   connect,
-  DURABLE,
+  declare,
   durably,
   type Fixture,
   key,
@@ -125,7 +125,7 @@ t.test('drain includes what was published before it and is not durable yet', asy
   const clock = new SimClock();
   const fixture = await start({}, clock, newDisk(clock));
   const client = connect(fixture);
-  await clock.drive(fixture.broker.admin.declareQueue('/', 'q', DURABLE));
+  await declare(fixture, 'q');
   const producer = client.producer({});
   producer.publish(producer.address('', key('q')), durably('a'), 0);
   const pull = collect(client, 'q', { pull: true, credit: 10 });
@@ -146,7 +146,7 @@ async function restarted(fault?: SimDisk['options']['fault']): Promise<{ fixture
   const clock = new SimClock();
   const disk = newDisk(clock);
   const first = await start(SMALL, clock, disk);
-  await clock.drive(first.broker.admin.declareQueue('/', 'q', DURABLE));
+  await declare(first, 'q');
   const producer = connect(first).producer({});
   for (let n = 0; n < 200; n++) {
     producer.publish(producer.address('', key('q')), durably(`${n} ${'x'.repeat(500)}`), 0);

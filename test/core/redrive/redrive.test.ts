@@ -1,34 +1,25 @@
 import t from 'tap';
+import { type HubProperties, keyText, type RedriveInfo, type RedriveOptions } from '../../../src/core/index.ts';
 import {
-  type Arguments,
-  type HubProperties,
-  keyText,
-  type RedriveInfo,
-  type RedriveOptions,
-} from '../../../src/core/index.ts';
-import { bodyOf, collect, connect, DURABLE, durably, type Fixture, key, pattern, start, text } from '../fixture.ts';
+  bodyOf,
+  collect,
+  connect,
+  contents,
+  declare,
+  durably,
+  type Fixture,
+  pattern,
+  publishAll,
+  start,
+  text,
+} from '../fixture.ts';
 
 const drive = <T>(fixture: Fixture, promise: Promise<T>): Promise<T> => fixture.clock.drive(promise);
 const toDead = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' };
 
-async function declare(fixture: Fixture, name: string, args: Arguments = {}): Promise<void> {
-  await drive(fixture, fixture.broker.admin.declareQueue('/', name, { ...DURABLE, arguments: args }));
-}
-
-async function publish(fixture: Fixture, exchange: string, to: string, bodies: readonly string[]): Promise<void> {
-  const producer = connect(fixture).producer({});
-  const address = producer.address(exchange, key(to));
-  for (const [n, body] of bodies.entries()) producer.publish(address, n % 3 === 2 ? text(body) : durably(body), 0);
-  await fixture.settle();
-}
-
-async function contents(fixture: Fixture, queue: string): Promise<string[]> {
-  const client = connect(fixture);
-  const { bodies } = collect(client, queue);
-  await fixture.settle();
-  client.close();
-  await fixture.settle();
-  return bodies;
+/** Publish messages; every third is transient. */
+function publish(fixture: Fixture, exchange: string, to: string, bodies: readonly string[]): Promise<void> {
+  return publishAll(fixture, to, bodies, (body, n) => (n % 3 === 2 ? text(body) : durably(body)), exchange);
 }
 
 /** Publish to a queue and reject everything: it is in `dead` then. */

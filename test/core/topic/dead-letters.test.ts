@@ -1,11 +1,11 @@
 /** Dead letters may go to topics. */
 import t from 'tap';
 import { dump } from '../../../src/testing/dump.ts';
-import { bodyOf, DURABLE, durably, key, text } from '../fixture.ts';
+import { bodyOf, declare, durably, key, text } from '../fixture.ts';
 import { createTopic, detail, type Lab, lab, readAll, reopened } from './support.ts';
 
 async function withQueue(one: Lab, args: { [name: string]: string }): Promise<void> {
-  await one.clock.drive(one.broker.admin.declareQueue('/', 'work', { ...DURABLE, arguments: args }));
+  await declare(one, 'work', args);
 }
 
 /** Reject everything in the queue. */

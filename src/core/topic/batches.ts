@@ -9,7 +9,7 @@ import type { Engine } from '../engine.ts';
 import { CoreError } from '../errors.ts';
 import { type BatchFormat, clientId, exchangeName, FLAG_DURABLE, type Format, Message, userName } from '../message.ts';
 import { GROUP_BYTES_MAX, readStored, readStoredKey, Template } from '../stored-message.ts';
-import { FRAME_HEADER_BYTES, Frames, type Unpacker } from './frames.ts';
+import { FRAME_HEADER_BYTES, Frames, type Unpacked, type Unpacker } from './frames.ts';
 import type { Partition } from './partition.ts';
 import { RUN_MESSAGES_MAX } from './runs.ts';
 
@@ -21,14 +21,14 @@ const BYTES_MIN = 1024;
 export interface CheckedBatch {
   /** Messages in it. */
   readonly count: number;
-  /** Frames of them, if it had to be taken apart. */
-  readonly unpacked: Buffer | undefined;
+  /** If it had to be taken apart. */
+  readonly unpacked: Unpacked | undefined;
 }
 
 export class Batches {
   readonly #engine: Engine;
   /** Those taken apart last, by partition and offset, the least recently used first. Undefined: it cannot be done. */
-  readonly #kept = new Map<string, Buffer | undefined>();
+  readonly #kept = new Map<string, Unpacked | undefined>();
   #bytes = 0;
   readonly #view = new Message();
 
@@ -46,18 +46,15 @@ export class Batches {
     const packing = packingOf(format);
     const bytesMax = limits.batchUnpackedBytesMax;
     const counted = packing.count?.(batch);
-    const checked =
-      counted === undefined
-        ? unpack(packing, template, batch, this.#engine.now(), bytesMax)
-        : { count: counted, unpacked: undefined };
-    const { count } = checked;
+    const unpacked = counted === undefined ? unpack(packing, template, batch, this.#engine.now(), bytesMax) : undefined;
+    const count = counted ?? (unpacked as Unpacked).places.length;
     if (count < 1) throw new CoreError('invalid-argument', 'a batch without messages');
     if (count > RUN_MESSAGES_MAX) {
       throw new CoreError('message-too-large', `a batch of ${count} messages; ${RUN_MESSAGES_MAX} are allowed`);
     }
     const bytes = count * template.lengthOf(NO_MESSAGE);
     if (bytes > bytesMax) throw tooLarge(bytes, bytesMax);
-    return checked;
+    return { count, unpacked };
   }
 
   /** A cursor over frames of a partition that shows single messages. @param whole but batches of this format as they are; 0 = none */
@@ -65,8 +62,8 @@ export class Batches {
     return new Frames(new PartitionUnpacker(this, partition), whole);
   }
 
-  /** The messages in the batch that a cursor stands at, as frames; undefined when it cannot be taken apart. */
-  unpacked(partition: Partition, frames: Frames): Buffer | undefined {
+  /** The messages in the batch that a cursor stands at; undefined when it cannot be taken apart. */
+  unpacked(partition: Partition, frames: Frames): Unpacked | undefined {
     const key = keyOf(partition, frames.offset);
     if (!this.#kept.has(key)) return this.#keep(key, this.#unpack(partition, frames));
     const known = this.#kept.get(key);
@@ -76,23 +73,23 @@ export class Batches {
   }
 
   /** A batch was appended: who reads at the end of the partition asks for it soon. */
-  appended(partition: Partition, offset: number, unpacked: Buffer | undefined): void {
+  appended(partition: Partition, offset: number, unpacked: Unpacked | undefined): void {
     if (unpacked !== undefined && partition.readers.size + partition.proxies.size > 0)
       this.#keep(keyOf(partition, offset), unpacked);
   }
 
-  #keep(key: string, unpacked: Buffer | undefined): Buffer | undefined {
+  #keep(key: string, unpacked: Unpacked | undefined): Unpacked | undefined {
     this.#kept.set(key, unpacked);
-    this.#bytes += KEPT_BYTES + (unpacked?.length ?? 0);
-    for (const [oldest, bytes] of this.#kept) {
+    this.#bytes += bytesOf(unpacked);
+    for (const [oldest, old] of this.#kept) {
       if (this.#bytes <= this.#engine.limits.batchCacheBytesMax) break;
       this.#kept.delete(oldest);
-      this.#bytes -= KEPT_BYTES + (bytes?.length ?? 0);
+      this.#bytes -= bytesOf(old);
     }
     return unpacked;
   }
 
-  #unpack(partition: Partition, { bytes, start, after, offset, sealed }: Frames): Buffer | undefined {
+  #unpack(partition: Partition, { bytes, start, after, offset, sealed }: Frames): Unpacked | undefined {
     const { formats, limits } = this.#engine;
     const batch = this.#view;
     readStored(batch, bytes, start, after);
@@ -100,8 +97,7 @@ export class Batches {
       const key = readStoredKey(bytes, start);
       const template = new Template(exchangeName(batch), key, userName(batch), clientId(batch));
       const packing = packingOf(formats[batch.format]);
-      const { unpacked } = unpack(packing, template, batch, batch.receivedAtMs, limits.batchUnpackedBytesMax, sealed);
-      return unpacked;
+      return unpack(packing, template, batch, batch.receivedAtMs, limits.batchUnpackedBytesMax, sealed);
     } catch (error) {
       // It was taken under other limits, or with a protocol that is switched off now. Nobody is held up.
       this.#engine.log('warn', 'a batch of a topic cannot be taken apart: it is shown as one message', {
@@ -124,13 +120,17 @@ class PartitionUnpacker implements Unpacker {
     this.#partition = partition;
   }
 
-  unpack(frames: Frames): Buffer | undefined {
+  unpack(frames: Frames): Unpacked | undefined {
     return this.#batches.unpacked(this.#partition, frames);
   }
 }
 
 function keyOf({ id }: Partition, offset: number): string {
   return `${id}:${offset}`;
+}
+
+function bytesOf(unpacked: Unpacked | undefined): number {
+  return KEPT_BYTES + (unpacked === undefined ? 0 : unpacked.bytes.length + unpacked.places.byteLength);
 }
 
 function packingOf(format: Format | undefined): BatchFormat {
@@ -142,7 +142,7 @@ function tooLarge(bytes: number, bytesMax: number): CoreError {
   return new CoreError('message-too-large', `a batch of ${bytes} bytes when unpacked; ${bytesMax} are allowed`);
 }
 
-/** Write the messages in a batch one after the other, as frames: of it at most `countMax`. */
+/** Write the messages in a batch one after the other, as frames: of them at most `countMax`. */
 function unpack(
   packing: BatchFormat,
   template: Template,
@@ -150,14 +150,15 @@ function unpack(
   receivedAtMs: number,
   bytesMax: number,
   countMax = Number.POSITIVE_INFINITY,
-): { count: number; unpacked: Buffer } {
+): Unpacked {
   let bytes = Buffer.allocUnsafe(Math.max(BYTES_MIN, 2 * (batch.bodyEnd - batch.bodyStart)));
+  const places: number[] = [];
   let at = 0;
-  let count = 0;
   packing.unpack(batch, bytesMax, (message) => {
-    if (count === countMax) return;
+    if (places.length === countMax) return;
     if (message.groupEnd - message.groupStart > GROUP_BYTES_MAX) {
-      throw new CoreError('invalid-argument', `message ${count} has a group id of more than ${GROUP_BYTES_MAX} bytes`);
+      const which = `message ${places.length + 1} of the batch`;
+      throw new CoreError('invalid-argument', `${which} has a group id of more than ${GROUP_BYTES_MAX} bytes`);
     }
     // What else flags can say is not for messages of topics.
     message.flags &= FLAG_DURABLE;
@@ -172,8 +173,8 @@ function unpack(
     }
     writeU32(bytes, at, length);
     template.write(message, receivedAtMs, bytes, at + FRAME_HEADER_BYTES);
+    places.push(at);
     at = after;
-    count++;
   });
-  return { count, unpacked: Buffer.from(bytes.subarray(0, at)) };
+  return { bytes: Buffer.from(bytes.subarray(0, at)), places: Uint32Array.from(places) };
 }

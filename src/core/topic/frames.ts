@@ -30,10 +30,17 @@ export function writeBatchHeader(bytes: Buffer, at: number, length: number, coun
   writeU32(bytes, at + 4, count);
 }
 
+/** The messages that were in a batch, as frames one after the other. */
+export interface Unpacked {
+  readonly bytes: Buffer;
+  /** Where each frame begins. */
+  readonly places: Uint32Array;
+}
+
 /** Takes batches apart for cursors that show the messages in them. */
 export interface Unpacker {
-  /** Frames of the messages in the batch that `frames` stands at; undefined when it can only be shown as it is. */
-  unpack(frames: Frames): Buffer | undefined;
+  /** The messages in the batch that `frames` stands at; undefined when it can only be shown as it is. */
+  unpack(frames: Frames): Unpacked | undefined;
 }
 
 /** A cursor over frames. It stands at a message, at a batch as a whole, or at the end. */
@@ -151,7 +158,7 @@ export class Frames {
     this.ended = true;
   }
 
-  /** Stand at the batch at `at`. False: go on at `after`, which is behind the batch, or with the first message in it. */
+  /** Stand at the batch at `at`. False: go on at `after`, which is behind the batch, or within it. */
   #standAt(at: number, length: number, wanted: number): boolean {
     this.sealed = readU32(this.bytes, at + 4);
     this.start = at + BATCH_HEADER_BYTES;
@@ -161,7 +168,7 @@ export class Frames {
       if (this.#unpacker === undefined || this.bytes[this.start] === this.#whole) return true;
       const unpacked = this.#unpacker.unpack(this);
       if (unpacked !== undefined) {
-        this.#enter(unpacked);
+        this.#enter(unpacked, wanted);
         return false;
       }
       // It stands for its first message; none of the others can be shown.
@@ -171,14 +178,16 @@ export class Frames {
     return false;
   }
 
-  #enter(unpacked: Buffer): void {
+  #enter({ bytes, places }: Unpacked, wanted: number): void {
     this.#around = this.bytes;
     this.#aroundAt = this.after;
     this.#aroundEnd = this.end;
     this.#aroundOffset = this.next;
-    this.bytes = unpacked;
-    this.end = unpacked.length;
-    this.after = 0;
+    this.bytes = bytes;
+    this.end = bytes.length;
+    const skipped = Math.max(0, wanted - this.offset);
+    this.offset += skipped;
+    this.after = places[skipped] ?? bytes.length;
   }
 
   /** The batch is over; answers where the frames around it go on. */

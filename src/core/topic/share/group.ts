@@ -33,10 +33,10 @@ export class ShareGroup {
     for (const subscription of this.subscriptions) if (subscription.hungry) this.topic.vhost.engine.wake(subscription);
   }
 
-  /** A turn begins. */
-  beginTurn(): void {
+  /** A consumer has had its turn: hold on to no bytes that are good for this turn only, or many. */
+  endTurn(): void {
     if (this.#showing.length === 0) return;
-    for (const part of this.#showing) part.forgetRun();
+    for (const part of this.#showing) part.forgetBytes();
     this.#showing = [];
   }
 

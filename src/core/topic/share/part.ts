@@ -129,6 +129,7 @@ export class SharePart implements PartitionReader {
   }
 
   #hold(offset: number, entry: Entry): number {
+    if (this.frames.isUnpacked) this.group.showing(this);
     entry.held = true;
     this.held++;
     return offset;
@@ -158,8 +159,8 @@ export class SharePart implements PartitionReader {
     return true;
   }
 
-  /** Bytes of the journal are valid for one turn. */
-  forgetRun(): void {
+  /** Bytes of the journal are valid for one turn, and unpacked batches are large. */
+  forgetBytes(): void {
     this.frames.clear();
   }
 

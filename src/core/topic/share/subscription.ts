@@ -84,11 +84,11 @@ export class ShareSubscription implements Subscription, DeliveryBatch, Dispatche
 
   dispatch(budget: number): boolean {
     if (!this.hungry) return this.#drainEnd();
-    this.group.beginTurn();
     this.#allowed = Math.min(budget, PER_VISIT);
     // Set by every `next` that answers true: still set at the end, the batch was left unfinished.
     this.#paused = true;
     this.#handlers.onDeliveries(this);
+    this.group.endTurn();
     const isSpent = this.#allowed === 0 || this.#credit === 0;
     this.#allowed = 0;
     if (isSpent) this.#paused = false;

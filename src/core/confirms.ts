@@ -59,8 +59,10 @@ export class Confirms implements AwaitsBatches, StageWaiter {
   /** What was staged is in this batch. */
   staged(batch: number): void {
     this.#staged = false;
-    for (const [n, awaited] of this.#batches.entries()) if (awaited === STAGED) this.#batches[n] = batch;
-    this.#giveDurable(this.#engine.journal.durableBatch);
+    const batches = this.#batches;
+    for (let n = 0; n < batches.length; n++) if (batches[n] === STAGED) batches[n] = batch;
+    // Nothing was staged after all.
+    if (batch <= this.#engine.journal.durableBatch) this.#engine.confirmSoon(this);
   }
 
   #await(batch: number, n: number): void {
@@ -90,6 +92,7 @@ export class Confirms implements AwaitsBatches, StageWaiter {
 
   /** End of the turn. */
   confirmAtOnce(): void {
+    this.#giveDurable(this.#engine.journal.durableBatch);
     if (!this.#closed && this.#atOnce > this.#confirmed) this.#give(this.#atOnce);
   }
 

@@ -148,10 +148,9 @@ export class Producer implements ProducerDoor {
 
   /** Bytes of a message as it is stored. Throws `message-too-large`, `invalid-argument`. */
   lengthOf(address: Address, message: Message): number {
-    assert(
-      !this.#closed && address instanceof Target,
-      'publish on a closed producer, or to an address of somebody else',
-    );
+    // `assert` makes an array of its arguments, for every message.
+    if (this.#closed || !(address instanceof Target))
+      assert.fail('publish on a closed producer, or to an address of somebody else');
     const length = address.template.lengthOf(message);
     if (length > this.#lengthMax)
       throw new CoreError('message-too-large', `${length} bytes; ${this.#lengthMax} are allowed`);

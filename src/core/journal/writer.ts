@@ -298,23 +298,33 @@ export class LogWriter {
 
   /** Commit batch after batch until nothing is left. What is appended meanwhile forms the next batch. */
   async #commitAll(): Promise<void> {
-    while (this.#failed === undefined) {
-      if (this.#sealed.length === 0 && this.#count > 0) this.#sealOpen();
-      const batch = this.#sealed[0];
-      if (batch === undefined) break;
+    let writing = this.#writeNext();
+    while (writing !== undefined) {
       try {
-        await this.#write(batch);
+        await writing;
       } catch (error) {
         this.#fail(error as Error);
         return;
       }
-      this.#sealed.shift();
+      const batch = this.#sealed.shift()!;
       this.#sealedBytes -= batch.to - batch.from;
       this.segments.get(batch.segment)!.bytes = batch.end;
+      // With much to write the disk works while all those are told; with little, they may have more to put into the next batch.
+      const isBusy = this.#sealedBytes + this.#at - this.#start >= this.limits.batchBytesMax / 2;
+      writing = isBusy ? this.#writeNext() : undefined;
       this.durableBatch = batch.number;
       this.#announce();
+      writing ??= this.#writeNext();
     }
     this.#committing = false;
+  }
+
+  /** Begin to write the oldest batch there is; undefined when there is none, or the journal has failed. */
+  #writeNext(): Promise<void> | undefined {
+    if (this.#failed !== undefined) return undefined;
+    if (this.#sealed.length === 0 && this.#count > 0) this.#sealOpen();
+    const batch = this.#sealed[0];
+    return batch === undefined ? undefined : this.#write(batch);
   }
 
   async #write(batch: SealedBatch): Promise<void> {

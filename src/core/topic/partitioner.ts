@@ -45,7 +45,7 @@ export class StickyRoundRobin {
   #partition = 0;
   #left: number;
 
-  /** @param runBytes that go to one partition before the next has its turn */
+  /** @param runBytes that go to one partition, at most, before the next has its turn */
   constructor(runBytes: number) {
     this.#runBytes = runBytes;
     this.#left = runBytes;
@@ -53,7 +53,7 @@ export class StickyRoundRobin {
 
   /** The partition for a message of `length` bytes. */
   next(length: number, partitions: number): number {
-    if (this.#left <= 0) {
+    if (this.#left < length) {
       this.#partition++;
       this.#left = this.#runBytes;
     }

@@ -11,6 +11,8 @@ import type { Bodies } from '../bodies.ts';
 import type { EntryRing } from '../slab/entry-ring.ts';
 import type { Frames } from './frames.ts';
 
+/** A run of several messages is not made longer than this. */
+export const RUN_BYTES_MAX = 64 * 1024;
 /** Messages of a run: the flags of a body row have 16 bits. */
 export const RUN_MESSAGES_MAX = 0xffff;
 const BARE_BIT = 0x8000_0000;

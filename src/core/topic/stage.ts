@@ -1,7 +1,8 @@
 /**
  * Where messages for topics wait until the turn ends, each partition's together: what was appended to a partition in a turn, or
  * during a commit, becomes one record of the journal, however the partitions took turns. So a message costs one copy more and
- * neither a record nor an index entry of its own. Everything staged is logged at once, and confirmed by the same batch.
+ * neither a record nor an index entry of its own. Everything staged is logged at once, and confirmed by the same batch. It need
+ * not wait when a run is long: it is still in the processor's cache then, where copying it costs next to nothing.
  */
 import { copyBytes, writeU32 } from '../bytes.ts';
 import type { Engine } from '../engine.ts';
@@ -10,14 +11,14 @@ import type { Template } from '../stored-message.ts';
 import { BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, writeBatchHeader } from './frames.ts';
 import type { Partition } from './partition.ts';
 import { TOPIC_RECORD } from './records.ts';
-import { RUN_MESSAGES_MAX } from './runs.ts';
+import { RUN_BYTES_MAX, RUN_MESSAGES_MAX } from './runs.ts';
 
 /** What may wait; everything is logged when it is full. */
 const STAGE_BYTES = 1024 * 1024;
 /** A partition begins with this much of it, and takes twice as much when that is full. */
 const SLOT_BYTES_MIN = 1024;
-/** A run is not made longer than this by waiting. */
-const RUN_BYTES_MAX = 64 * 1024;
+/** When a partition with so much here gives way to another one, everything is logged. */
+const RUN_BYTES_LONG = 32 * 1024;
 /** Before the frames of a run, and what comes besides with ORIGIN_BIT: see TOPIC_RECORD.append. */
 export const RUN_HEADER_BYTES = 16;
 export const ORIGIN_BYTES = 16;
@@ -38,6 +39,7 @@ interface Slot {
 
 /** Who waits for the batch that what it staged is in. */
 export interface StageWaiter {
+  /** Told in the midst of things: nothing may be published from within. */
   staged(batch: number): void;
 }
 
@@ -110,48 +112,52 @@ export class Stage {
     this.#engine.staging(this);
   }
 
+  /** The slot of a partition, with room for `framed` more bytes of an origin. */
   #roomFor(partition: Partition, framed: number, origin: MessageOrigin | undefined, sequence: number): Slot {
-    const slot = this.#slots.get(partition);
-    if (slot === undefined) return this.#newSlot(partition, framed, origin, sequence);
-    if (slot.count < RUN_MESSAGES_MAX && slot.origin === origin) {
-      if (slot.at + framed <= slot.end) {
-        this.#slot = slot;
-        return slot;
-      }
-      const bytes = Math.max((slot.end - slot.start) * 2, slot.at - slot.start + framed);
-      if (bytes <= RUN_BYTES_MAX && this.#used + bytes <= STAGE_BYTES) {
-        const start = this.#take(bytes);
-        copyBytes(this.#bytes as Buffer, slot.start, slot.at, this.#bytes as Buffer, start);
-        slot.at += start - slot.start;
-        slot.start = start;
-        slot.end = start + bytes;
-        this.#slot = slot;
-        return slot;
+    const last = this.#slot;
+    if (last !== undefined && last.partition !== partition && last.at - last.start >= RUN_BYTES_LONG) this.flush();
+    let slot = this.#slots.get(partition);
+    if (slot !== undefined) {
+      const fits = slot.count < RUN_MESSAGES_MAX && slot.origin === origin && this.#grow(slot, framed);
+      if (!fits) {
+        this.flush();
+        slot = undefined;
       }
     }
-    this.flush();
-    return this.#newSlot(partition, framed, origin, sequence);
+    slot ??= this.#newSlot(partition, framed, origin, sequence);
+    this.#slot = slot;
+    return slot;
+  }
+
+  /** Make room for `framed` more bytes in a slot. False: there is none. */
+  #grow(slot: Slot, framed: number): boolean {
+    const length = slot.at - slot.start;
+    if (slot.at + framed <= slot.end) return true;
+    if (length + framed > RUN_BYTES_MAX) return false;
+    const bytes = Math.min(RUN_BYTES_MAX, Math.max((slot.end - slot.start) * 2, length + framed));
+    // The newest one can stay where it is.
+    const start = slot.end === this.#used ? slot.start : this.#used;
+    if (start + bytes > STAGE_BYTES) return false;
+    if (start !== slot.start) copyBytes(this.#bytes as Buffer, slot.start, slot.at, this.#bytes as Buffer, start);
+    slot.start = start;
+    slot.at = start + length;
+    slot.end = this.#used = start + bytes;
+    return true;
   }
 
   #newSlot(partition: Partition, framed: number, origin: MessageOrigin | undefined, sequence: number): Slot {
     const bytes = Math.max(SLOT_BYTES_MIN, framed);
     if (this.#used + bytes > STAGE_BYTES) this.flush();
     this.#bytes ??= Buffer.allocUnsafeSlow(STAGE_BYTES);
-    const start = this.#take(bytes);
-    const slot = { partition, origin, sequence, start, at: start, end: start + bytes, count: 0, newestMs: 0 };
+    const start = this.#used;
+    this.#used += bytes;
+    const slot = { partition, origin, sequence, start, at: start, end: this.#used, count: 0, newestMs: 0 };
     if (this.#slots.size === 0) this.#engine.staging(this);
     this.#slots.set(partition, slot);
-    this.#slot = slot;
     return slot;
   }
 
-  #take(bytes: number): number {
-    const start = this.#used;
-    this.#used += bytes;
-    return start;
-  }
-
-  /** Log what is staged. */
+  /** Log what is staged, and tell those who wait which batch it is in. */
   flush(): void {
     // Logging may seal a batch, which asks for what is staged.
     if (this.#flushing || (this.#slots.size === 0 && this.#waiters.length === 0)) return;

@@ -3,11 +3,10 @@ import type { TopicSettings } from '../door.ts';
 import { CoreError } from '../errors.ts';
 import type { Message, RoutingKey } from '../message.ts';
 import type { Vhost } from '../vhost.ts';
+import { FRAME_HEADER_BYTES } from './frames.ts';
 import type { Partition } from './partition.ts';
 import { partitionOfKey, StickyRoundRobin } from './partitioner.ts';
-
-/** Bytes without a key that go to one partition before the next one has its turn. */
-const STICKY_BYTES = 64 * 1024;
+import { RUN_BYTES_MAX } from './runs.ts';
 
 export class Topic {
   readonly vhost: Vhost;
@@ -19,7 +18,7 @@ export class Topic {
   /** By number. Grows, never shrinks. */
   partitions: readonly Partition[] = [];
   deleted = false;
-  readonly #sticky = new StickyRoundRobin(STICKY_BYTES);
+  readonly #sticky = new StickyRoundRobin(RUN_BYTES_MAX);
 
   constructor(vhost: Vhost, id: number, name: string, settings: TopicSettings) {
     this.vhost = vhost;
@@ -40,7 +39,7 @@ export class Topic {
     let number: number;
     if (groupEnd > groupStart) number = partitionOfKey(message.bytes, groupStart, groupEnd, count);
     else if (exchange !== '') number = partitionOfKey(key.bytes, 0, key.bytes.length, count);
-    else number = this.#sticky.next(length, count);
+    else number = this.#sticky.next(FRAME_HEADER_BYTES + length, count);
     return partitions[number] as Partition;
   }
 
@@ -51,7 +50,7 @@ export class Topic {
     let number = 0;
     if (groupEnd > groupStart) number = partitionOfKey(message.bytes, groupStart, groupEnd, count);
     else if (keyEnd > keyStart) number = partitionOfKey(keyBytes, keyStart, keyEnd, count);
-    else number = this.#sticky.next(length, count);
+    else number = this.#sticky.next(FRAME_HEADER_BYTES + length, count);
     return this.partitions[number] as Partition;
   }
 

@@ -53,7 +53,8 @@ export class StickyRoundRobin {
 
   /** The partition for a message of `length` bytes. */
   next(length: number, partitions: number): number {
-    if (this.#left < length) {
+    // One that is larger than a run is one.
+    if (this.#left < length && this.#left < this.#runBytes) {
       this.#partition++;
       this.#left = this.#runBytes;
     }

@@ -206,6 +206,10 @@ export class Admin implements AdminDoor {
     return [...this.#vhost(vhostName).queues.values()].map(queueInfo);
   }
 
+  queueNames(vhostName: string): string[] {
+    return [...this.#vhost(vhostName).queues.keys()];
+  }
+
   deferred(vhostName: string, name: string, count: number): DeferredInfo[] {
     return this.#queue(vhostName, name).deferrals?.first(count) ?? [];
   }

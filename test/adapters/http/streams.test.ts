@@ -62,6 +62,10 @@ t.test('a read at the end waits for what comes', async (t) => {
   t.match((await reading).json, { next: 1, messages: [{ payload: 'late' }] });
 });
 
+t.test('names of the broker are reserved', async (t) => {
+  t.match((await ask('PUT', '/streams/amq.log')).json, { error: 'access-refused' });
+});
+
 t.test('a reader begins at one place; share groups take no filter', async (t) => {
   await ask('PUT', '/streams/place');
   const where = '/streams/place/partitions/0/messages';

@@ -4,6 +4,7 @@ import { CoreError, type QueueInfo } from '../../../core/index.ts';
 import { checkText } from '../../json-message.ts';
 import { type Json, jsonToNamed, namedToJson } from '../../json-value.ts';
 import type { HttpContext } from '../context.ts';
+import { refuseReserved } from '../reserved.ts';
 import { type ListQuery, listQuery, object, page, pageOf, QUEUE, query } from '../schemas.ts';
 
 interface QueueBody {
@@ -28,8 +29,11 @@ export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
     '/queues',
     { schema: { querystring: listQuery(context.limits), response: { 200: pageOf(QUEUE) } } },
     async (request) => {
-      const { total, items } = page(context.broker.admin.queues(context.vhost(request)), request.query);
-      return { total, items: items.map(queueJson) };
+      const vhost = context.vhost(request);
+      const { admin } = context.broker;
+      const names = admin.queueNames(vhost).map((name) => ({ name }));
+      const { total, items } = page(names, request.query);
+      return { total, items: items.flatMap(({ name }) => admin.queue(vhost, name) ?? []).map(queueJson) };
     },
   );
   app.get<Named>('/queues/:queue', { schema: { querystring: query(), response: { 200: QUEUE } } }, async (request) =>
@@ -42,7 +46,7 @@ export function queueRoutes(app: FastifyInstance, context: HttpContext): void {
       const vhost = context.adminVhost(request);
       const { queue } = request.params;
       checkText(queue, 'the queue name');
-      if (queue.startsWith('amq.')) throw new CoreError('access-refused', `${queue}: names of amq.* are reserved`);
+      refuseReserved(queue);
       const { admin } = context.broker;
       const body = request.body ?? {};
       const isNew = admin.queue(vhost, queue) === undefined;

@@ -18,6 +18,7 @@ import { queueTarget } from '../../targets.ts';
 import type { HttpClient } from '../clients.ts';
 import type { HttpContext } from '../context.ts';
 import { httpError } from '../errors.ts';
+import { refuseReserved } from '../reserved.ts';
 import { COUNT, type ListQuery, listQuery, NAME, object, PARTITION, page, query } from '../schemas.ts';
 import { partitionOf, readPage, recordJson } from '../stream-page.ts';
 
@@ -97,6 +98,7 @@ export function streamRoutes(app: FastifyInstance, context: HttpContext): void {
     async (request, reply) => {
       const vhost = context.adminVhost(request);
       const { stream } = request.params;
+      refuseReserved(stream);
       const { topics } = context.broker.admin;
       const settings = settingsOf(request.body ?? {});
       const isNew = topics.get(vhost, stream) === undefined;

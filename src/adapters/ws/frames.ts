@@ -201,15 +201,9 @@ const count = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
 // Members of a subscribe frame that only some kinds of subscription have.
 const FOR_TOPICS = { exchange: false, retained: false };
 const FOR_QUEUES = { priority: false, weight: false, timeout_ms: false };
-const FOR_STREAMS = {
-  group: false,
-  dead_letter: false,
-  partition: false,
-  from: false,
-  offset: false,
-  time_ms: false,
-  last_n: false,
-};
+// And those that a share group leaves no choice of.
+const FOR_READERS = { partition: false, offset: false, time_ms: false, last_n: false };
+const FOR_STREAMS = { group: false, dead_letter: false, from: false, ...FOR_READERS };
 
 function frame(properties: object, required: readonly string[] = []): object {
   return {
@@ -293,6 +287,7 @@ const SCHEMAS: readonly (readonly [ClientFrame['op'], object])[] = [
       dependencies: {
         queue: { properties: { ...FOR_TOPICS, ...FOR_STREAMS } },
         stream: { properties: { ...FOR_TOPICS, filter: false, tags: false, ...FOR_QUEUES } },
+        group: { properties: { ...FOR_READERS, from: { enum: ['first', 'next'] } } },
         topic: { properties: { credit: false, ...FOR_QUEUES, ...FOR_STREAMS } },
         dead_letter: ['group'],
       },
@@ -382,7 +377,8 @@ export function parseFrame(text: string): ClientFrame {
   if (!validate(parsed)) {
     const problem = validate.errors?.[0];
     const where = problem?.instancePath === '' ? 'the frame' : problem?.instancePath.slice(1).replaceAll('/', '.');
-    throw new FrameError('invalid-argument', `${where} ${problem?.message ?? 'is wrong'}`, frameId);
+    const what = problem?.keyword === 'false schema' ? 'does not go with the other members' : problem?.message;
+    throw new FrameError('invalid-argument', `${where} ${what ?? 'is wrong'}`, frameId);
   }
   return parsed as ClientFrame;
 }

@@ -118,6 +118,9 @@ t.test(
     await peer.ask({ ...requeue, id: 3, delivery: 3, deliver_at_ms: Date.now() + 3_600_000 });
     t.match(await peer.ask({ ...requeue, id: 4, delivery: 4, deliver_at_ms: 9e15 }), { code: 'invalid-argument' });
     t.match(await peer.ask({ ...requeue, id: 5, delivery: 4, delay_ms: -1 }), { code: 'invalid-argument' });
+    t.match(await peer.ask({ ...requeue, id: 7, delivery: 4, delay_ms: 1, deliver_at_ms: 1 }), {
+      message: /only one of delay_ms, deliver_at_ms/,
+    });
     await peer.ask({ ...requeue, id: 6, delivery: 4, failed: true, delay_ms: 0 });
     await peer.close();
     t.match((await ask('GET', '/queues/waiting')).json, { ready: 1, deferred: 3 });

@@ -28,6 +28,9 @@ t.test('read from a place on, with credit; go on after a break', async (t) => {
   const again = await WsPeer.open(gateway.port);
   await again.ask({ op: 'subscribe', id: 1, stream: 's', offset: 2 });
   t.match(await again.next({ op: 'message' }), { offset: 2, payload: 'c' });
+  t.match(await again.ask({ op: 'subscribe', id: 2, stream: 's', last_n: 1, time_ms: 0 }), {
+    message: /only one of time_ms, last_n/,
+  });
   t.match(await again.ask({ op: 'subscribe', id: 2, stream: 's', last_n: 1 }), { offset: 3 });
   t.match(await again.ask({ op: 'subscribe', id: 3, stream: 's', time_ms: 0 }), { offset: 0 });
   t.match(await again.ask({ op: 'subscribe', id: 4, stream: 's' }), { offset: 4 }, 'the next one');
@@ -41,6 +44,10 @@ t.test('a share group over WebSocket and HTTP: one message, one consumer', async
   await ask('POST', '/streams/shared/messages', { body: ['a', 'b', 'c'].map((payload) => ({ payload })) });
   const peer = await WsPeer.open(gateway.port);
   const subscribe = { op: 'subscribe', stream: 'shared', group: 'workers', from: 'first' };
+  t.match(await peer.ask({ op: 'ping', id: 0 }), { op: 'pong' });
+  for (const place of [{ partition: 0 }, { offset: 0 }, { last_n: 1 }, { from: 'last' }]) {
+    t.match(await peer.ask({ ...subscribe, id: 'no', ...place }), { code: 'invalid-argument' }, JSON.stringify(place));
+  }
   await peer.ask({ ...subscribe, id: 's', credit: 2 });
   t.match(await peer.next({ op: 'message' }), { sub: 's', delivery: 1, payload: 'a', redeliveries: 0 });
   t.match(await peer.next({ op: 'message' }), { delivery: 2, payload: 'b' });

@@ -8,19 +8,16 @@ import { afterDeath, encodeHistory, isCycle, reasonOf } from '../death.ts';
 import type { Dispatched } from '../engine.ts';
 import type { Exchange } from '../exchange-entity.ts';
 import { hubOf } from '../hub.ts';
-import type { BodyRef } from '../journal/journal.ts';
 import { FLAG_DIED, FLAG_RETAIN, keyText, Message, RoutingKey } from '../message.ts';
 import { moveTo } from '../moving.ts';
 import { type Plan, planOf } from '../plan.ts';
 import { readStored, rewrite } from '../stored-message.ts';
+import { BodyWindow } from './body-window.ts';
 import type { Claim } from './bound.ts';
 import { givenUpFor } from './entry-info.ts';
 import type { Queue } from './queue.ts';
 import type { DeadLetterRule } from './rules.ts';
 
-/** Bodies read back at a time. */
-const LOAD_BODIES_MAX = 256;
-const LOAD_BYTES_MAX = 1024 * 1024;
 /** After a failed read. */
 const RETRY_MS = 5_000;
 /** Given-up entries in front of the list before it is moved together. */
@@ -112,8 +109,10 @@ export class DeadLetters implements Dispatched {
         return false;
       }
       const { bytes, start } = bodies.located;
+      const length = table.length(row);
+      readStored(view, bytes, start, start + length);
       this.#next();
-      this.#send(position, bytes, start, start + table.length(row));
+      this.#send(position, length);
     }
     return true;
   }
@@ -131,7 +130,8 @@ export class DeadLetters implements Dispatched {
 
   // ---- One message ------------------------------------------------------------------------------------------------
 
-  #send(position: number, bytes: Buffer, start: number, end: number): void {
+  /** Hand on the message in `view`. @param length of its stored form */
+  #send(position: number, length: number): void {
     const queue = this.#queue;
     const { engine, vhost } = queue;
     const rule = this.#rule;
@@ -139,7 +139,6 @@ export class DeadLetters implements Dispatched {
       queue.dropGivenUp(position);
       return;
     }
-    readStored(view, bytes, start, end);
     view.id = engine.bodies.nextId();
     const exchange = vhost.router.get(rule.exchange);
     const key = this.#key ?? new RoutingKey(keyText(view), view.separator);
@@ -152,7 +151,7 @@ export class DeadLetters implements Dispatched {
     const history = afterDeath(view, queue.name, reasonOf(givenUpFor(queue.info(position))), engine.now(), ttlMs);
     // A queue that is its own target has one message less by then.
     const refuses = (target: Queue): boolean =>
-      target.bound?.refuses(end - start, target === queue ? LEAVING : undefined) === true;
+      target.bound?.refuses(length, target === queue ? LEAVING : undefined) === true;
     const isOpen = (target: Queue): boolean => {
       const isFull = target.bound?.handsOn !== true && refuses(target);
       return !isFull && !isCycle(history, target.name);
@@ -217,18 +216,11 @@ export class DeadLetters implements Dispatched {
   /** Read the next bodies; they are sent when they are there. */
   #load(): void {
     const { engine, name } = this.#queue;
-    const refs: BodyRef[] = [];
-    const offsets: number[] = [];
-    const length = this.#collect(refs, offsets);
-    const bytes = Buffer.allocUnsafeSlow(length);
     this.#loading = true;
-    const copy = (index: number, source: Buffer, start: number): void => {
-      source.copy(bytes, offsets[index] as number, start, start + (refs[index] as BodyRef).length);
-    };
-    engine.journal.load(refs, copy).then(
-      () => {
+    BodyWindow.read(this.#queue, this.#onTheirWay()).then(
+      (window) => {
         this.#loading = false;
-        this.#sendLoaded(bytes, offsets);
+        this.#sendLoaded(window);
       },
       (error: Error) => {
         engine.log('error', 'dead letters of a queue cannot be read; trying again', {
@@ -243,30 +235,17 @@ export class DeadLetters implements Dispatched {
     );
   }
 
-  #collect(refs: BodyRef[], offsets: number[]): number {
-    const { bodies } = this.#queue.engine;
-    let bytes = 0;
-    const end = Math.min(this.#waiting.length, this.#head + LOAD_BODIES_MAX);
-    for (let at = this.#head; at < end && bytes < LOAD_BYTES_MAX; at++) {
-      const position = this.#waiting[at] as number;
-      const row = this.#queue.body(position);
-      const table = bodies.table(this.#queue.info(position));
-      const ref = { segment: table.segment(row), offset: table.offset(row), length: table.length(row) };
-      if (bodies.locate(ref.segment, ref.offset)) break;
-      refs.push(ref);
-      offsets.push(bytes);
-      bytes += ref.length;
-    }
-    return bytes;
+  *#onTheirWay(): Generator<number, void> {
+    for (let at = this.#head; at < this.#waiting.length; at++) yield this.#waiting[at] as number;
   }
 
-  #sendLoaded(bytes: Buffer, offsets: readonly number[]): void {
+  #sendLoaded(window: BodyWindow): void {
     const { engine } = this.#queue;
-    for (let n = 0; n < offsets.length; n++) {
+    for (const [n, position] of window.positions.entries()) {
       if (this.#queue.deleted || engine.failure !== undefined || engine.closed) return;
-      const position = this.#waiting[this.#head] as number;
+      const length = window.show(n, view);
       this.#next();
-      this.#send(position, bytes, offsets[n] as number, offsets[n + 1] ?? bytes.length);
+      this.#send(position, length);
     }
     engine.wake(this);
   }

@@ -46,6 +46,12 @@ export const RECORD = {
   forgetIds: 48,
   /** publishes u32, settled u32: the records of a transaction follow, in the same batch. Ignored by replay. */
   transaction: 42,
+  /** See redrive/job.ts. */
+  redrive: 56,
+  /** redrive u32: it has moved one more message. */
+  redriveMoved: 57,
+  /** redrive u32, skipped f64, left f64, then how it has ended. */
+  redriveEnd: 58,
   /** See policy/stored.ts. */
   policySet: 44,
   policyDelete: 45,

@@ -227,6 +227,11 @@ export class Replay {
       case RECORD.liveRules:
         setStoredLiveRules(topology, from);
         break;
+      case RECORD.redrive:
+      case RECORD.redriveMoved:
+      case RECORD.redriveEnd:
+        topology.redrives.replay(type, from);
+        break;
       default:
         assert.fail(`a record of type ${type} in the journal`);
     }

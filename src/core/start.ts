@@ -86,6 +86,7 @@ export async function startBroker(
   const alarm = new DiskAlarm(engine, broker, disk);
   await topology.topics.start();
   topology.halves.start();
+  topology.redrives.resume();
   checkpointer.start();
   await alarm.start();
   let closing: Promise<void> | undefined;

@@ -31,6 +31,7 @@ import {
   writeLog,
   writeQueue,
 } from './records.ts';
+import { type Job, writeJob } from './redrive/job.ts';
 import type { Moment } from './roster.ts';
 import { ChunkReader } from './slab/chunk-reader.ts';
 import type { PageSnapshot } from './slab/page-store.ts';
@@ -57,6 +58,7 @@ const OBJECT = {
   policy: 16,
   liveRules: 17,
   deferred: 24,
+  redrive: 28,
 } as const;
 
 /**
@@ -72,6 +74,7 @@ export class StateMoment {
   readonly #queues: Moment<Queue>;
   readonly #topics: TopicsMoment;
   readonly #halves: HalvesMoment;
+  readonly #redrives: readonly Job[];
   readonly #logs: Moment<EntryLog>;
   readonly #marks: MarksMoment;
   readonly #bindings: Moment<Binding>[] = [];
@@ -84,6 +87,7 @@ export class StateMoment {
     this.#queues = topology.loggedQueues.moment();
     this.#topics = new TopicsMoment(topology.topics);
     this.#halves = new HalvesMoment(topology.halves);
+    this.#redrives = topology.redrives.moment();
     this.#logs = topology.loggedLogs.moment();
     this.#marks = new MarksMoment(topology.markedQueues);
     for (const vhost of this.#vhosts) {
@@ -114,6 +118,7 @@ export class StateMoment {
     yield* this.#encodeLiveRules(out);
     yield* this.#topics.encode(out);
     yield* this.#halves.encode(out);
+    for (const job of this.#redrives) yield writeJob(out.u8(OBJECT.redrive), job);
     for (const log of this.#logs) {
       out.u8(OBJECT.entryLog).u32(log.ring.row);
       yield writeLog(out, log);
@@ -276,6 +281,9 @@ function readObject(topology: Topology, from: TlvReader): void {
       break;
     case OBJECT.liveRules:
       setStoredLiveRules(topology, from);
+      break;
+    case OBJECT.redrive:
+      topology.redrives.load(from);
       break;
     case OBJECT.deferred:
       readDeferred(from, topology);

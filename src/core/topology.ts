@@ -16,6 +16,7 @@ import type { EntryLog } from './queue/entry-log.ts';
 import { Lane } from './queue/lane.ts';
 import { Queue } from './queue/queue.ts';
 import { SharedSettings } from './queue/shared-settings.ts';
+import { Redrives } from './redrive/redrives.ts';
 import { Roster } from './roster.ts';
 import type { EntryRing } from './slab/entry-ring.ts';
 import type { RingStore } from './slab/ring-store.ts';
@@ -51,6 +52,7 @@ export class Topology {
   readonly homes = new Map<number, Vhost>();
   readonly topics: Topics;
   readonly halves: Halves;
+  readonly redrives: Redrives;
   readonly #settings = new SharedSettings();
   /** Of queues in which messages wait to be handed out again. */
   readonly deferring = new Set<Deferrals>();
@@ -60,6 +62,7 @@ export class Topology {
     this.engine = engine;
     this.topics = new Topics(this);
     this.halves = new Halves(this);
+    this.redrives = new Redrives(this);
   }
 
   /** A number for a new object. Numbers are never used again. */

@@ -29,6 +29,10 @@ export class RedriveSimulation {
   readonly log: string[] = [];
   /** How often a redrive has moved something. */
   moved = 0;
+  /** How often one went on after a restart. */
+  resumed = 0;
+  /** Those known to be on disk; true: their end too. */
+  readonly #jobs = new Map<number, boolean>();
   readonly #prng: Prng;
   readonly #machine: SimMachine;
   readonly #clock: SimClock;
@@ -61,6 +65,9 @@ export class RedriveSimulation {
     await this.#restart('clean');
     await this.#clock.advance(60_000);
     await this.#audit();
+    for (const { id, state } of this.#machine.broker.admin.redrives.list('/')) {
+      assert(state !== 'running', `redrive ${id} does not come to an end`);
+    }
     await this.#machine.end('clean');
   }
 
@@ -114,7 +121,7 @@ export class RedriveSimulation {
     await this.#open();
     if (before !== undefined) assert.deepEqual(settingsOf(this.#machine.internals.topology), before);
     const { admin } = this.#machine.broker;
-    assert.deepEqual(admin.redrives.list('/'), [], 'jobs do not survive');
+    this.#checkJobs();
     for (const [name, live] of this.#live) assert(sameArguments(admin.queue('/', name)?.liveRules ?? {}, live));
     const policies = admin.policies.list('/');
     assert.equal(policies.length, this.#policies.size);
@@ -215,12 +222,27 @@ export class RedriveSimulation {
     const ratePerSecond = prng.chance(0.3) ? prng.between(50, 2000) : undefined;
     const options = { ...(to && { to }), ...(ratePerSecond && { ratePerSecond }), max: prng.between(1, 60) };
     this.log.push(`redrive ${JSON.stringify(options)}`);
-    redrives.start('/', DEAD, options);
+    redrives.start('/', DEAD, options).then(({ id }) => this.#jobs.set(id, false), ignore);
   }
 
   #cancel(): void {
     const { redrives } = this.#machine.broker.admin;
-    for (const { id } of redrives.list('/')) redrives.cancel('/', id);
+    for (const { id, endedAtMs } of redrives.list('/')) {
+      if (endedAtMs === undefined) redrives.cancel('/', id).then(() => this.#jobs.set(id, true), ignore);
+    }
+  }
+
+  /** After a restart: jobs go on unless they have ended, and none has moved more than it may. */
+  #checkJobs(): void {
+    const { redrives } = this.#machine.broker.admin;
+    for (const [id, cancelled] of this.#jobs) {
+      const job = redrives.get('/', id);
+      assert(job !== undefined, `redrive ${id} is gone`);
+      if (cancelled) assert(job.endedAtMs !== undefined, `redrive ${id} was cancelled, and is ${job.state}`);
+      assert(job.state !== 'failed', `redrive ${id} failed: ${job.reason}`);
+      assert(job.moved <= (job.max ?? 0), `redrive ${id} moved ${job.moved} of ${job.max}`);
+      if (job.endedAtMs === undefined) this.resumed++;
+    }
   }
 
   #countMoved(): void {
@@ -255,6 +277,8 @@ export class RedriveSimulation {
     for (const number of found.keys()) this.#completed.delete(number);
   }
 }
+
+function ignore(): void {}
 
 /** What time does not change: not the messages, of which some may have become due. */
 function settingsOf(topology: Topology): string[] {

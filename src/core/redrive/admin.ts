@@ -1,40 +1,36 @@
-/** Redrives: checks, the list of jobs, answers. */
+/** Redrives: checks and answers. */
 import { CoreError } from '../errors.ts';
 import type { Queue } from '../queue/queue.ts';
 import type { Topology } from '../topology.ts';
 import type { Vhost } from '../vhost.ts';
 import type { RedriveAdmin as RedriveAdminDoor, RedriveInfo, RedriveOptions } from './door.ts';
-import { Redrive } from './job.ts';
+import type { Job } from './job.ts';
 
 export class RedriveAdmin implements RedriveAdminDoor {
   readonly #topology: Topology;
-  /** In the order in which they began. */
-  readonly #jobs = new Map<number, Redrive>();
-  #lastId = 0;
 
   constructor(topology: Topology) {
     this.#topology = topology;
   }
 
-  start(vhostName: string, name: string, options: RedriveOptions = {}): RedriveInfo {
+  async start(vhostName: string, name: string, options: RedriveOptions = {}): Promise<RedriveInfo> {
+    const { redrives, engine } = this.#topology;
     const vhost = this.#topology.vhost(vhostName);
     const queue = knownQueue(vhost, name);
     checkOptions(vhost, queue, options);
-    const running = [...this.#jobs.values()].filter((job) => !job.ended);
-    if (running.some((job) => job.queue === queue))
+    const running = redrives.all().filter((job) => !job.ended);
+    if (running.some(({ task }) => task.queueId === queue.id))
       throw new CoreError('in-use', `a redrive of queue '${name}' is under way`);
-    const { redrivesMax } = this.#topology.engine.limits;
+    const { redrivesMax } = engine.limits;
     if (running.length >= redrivesMax) throw new CoreError('limit-exceeded', `${redrivesMax} redrives are under way`);
-    const job = new Redrive(++this.#lastId, queue, options);
-    this.#jobs.set(job.id, job);
-    this.#forgetOld();
-    void job.run();
-    return job.info();
+    const info = redrives.start(queue, options).info();
+    await engine.whenDurable();
+    return info;
   }
 
   list(vhostName: string): RedriveInfo[] {
     const vhost = this.#topology.vhost(vhostName);
-    const jobs = [...this.#jobs.values()].filter((job) => job.queue.vhost === vhost);
+    const jobs = this.#topology.redrives.all().filter(({ task }) => task.vhost === vhost);
     return jobs.map((job) => job.info()).reverse();
   }
 
@@ -42,22 +38,17 @@ export class RedriveAdmin implements RedriveAdminDoor {
     return this.#job(vhostName, id)?.info();
   }
 
-  cancel(vhostName: string, id: number): RedriveInfo {
+  async cancel(vhostName: string, id: number): Promise<RedriveInfo> {
     const job = this.#job(vhostName, id);
     if (job === undefined) throw new CoreError('not-found', `redrive ${id} in virtual host '${vhostName}'`);
-    job.cancel();
+    this.#topology.redrives.end(job, 'cancelled');
+    await this.#topology.engine.whenDurable();
     return job.info();
   }
 
-  #job(vhostName: string, id: number): Redrive | undefined {
-    const job = this.#jobs.get(id);
-    return job?.queue.vhost === this.#topology.vhost(vhostName) ? job : undefined;
-  }
-
-  #forgetOld(): void {
-    const ended = [...this.#jobs.values()].filter((job) => job.ended);
-    const { redrivesKeptMax } = this.#topology.engine.limits;
-    for (const job of ended.slice(0, Math.max(0, ended.length - redrivesKeptMax))) this.#jobs.delete(job.id);
+  #job(vhostName: string, id: number): Job | undefined {
+    const job = this.#topology.redrives.get(id);
+    return job?.task.vhost === this.#topology.vhost(vhostName) ? job : undefined;
   }
 }
 

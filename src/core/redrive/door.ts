@@ -33,15 +33,15 @@ export interface RedriveInfo extends RedriveOptions {
 
 /**
  * Redrives: jobs that move ready messages of a queue, in order, those that were there when the job began. Each move is one record
- * of the journal: a crash finds the message in one of the queues, never in both and never in none. The jobs themselves
- * do not survive a restart: what was moved stays moved, and the rest can be redriven again.
+ * of the journal: a crash finds the message in one of the queues, never in both and never in none. A job of a durable queue goes
+ * on after a restart. Promises resolve when that is on disk.
  */
 export interface RedriveAdmin {
   /** Throws `not-found` (virtual host, queue, target), `invalid-argument`, `in-use` (one is under way there), `limit-exceeded`. */
-  start(vhost: string, queue: string, options?: RedriveOptions): RedriveInfo;
+  start(vhost: string, queue: string, options?: RedriveOptions): Promise<RedriveInfo>;
   /** Those under way, and the newest `redrivesKeptMax` that have ended; the newest first. */
   list(vhost: string): RedriveInfo[];
   get(vhost: string, id: number): RedriveInfo | undefined;
   /** End one. What it has moved stays moved. Throws `not-found`. */
-  cancel(vhost: string, id: number): RedriveInfo;
+  cancel(vhost: string, id: number): Promise<RedriveInfo>;
 }

@@ -1,215 +1,110 @@
-/** One redrive: goes through the ready messages of a queue once and moves them, in slices and no faster than asked. */
-import { compileFilter, type Filter } from '../filter/filter.ts';
-import { hubSource } from '../filter/source.ts';
-import { hubOf } from '../hub.ts';
-import { exchangeName, FLAG_RETAIN, keyText, Message } from '../message.ts';
-import { moveTo } from '../moving.ts';
-import { BodyWindow } from '../queue/body-window.ts';
-import { expiryOf } from '../queue/expiry.ts';
-import type { Queue } from '../queue/queue.ts';
-import { Slices } from '../slices.ts';
-import { readStored, rewrite } from '../stored-message.ts';
+/** One redrive: what it is to do, and how far it is. What it does is in runner.ts. */
+import type { HubValue } from '../message.ts';
+import type { TlvReader, TlvWriter } from '../tlv.ts';
+import type { Vhost } from '../vhost.ts';
 import type { RedriveInfo, RedriveOptions, RedriveState } from './door.ts';
-import { Rate } from './rate.ts';
-import { type Destination, type FindTarget, toExchange, toOrigin, toQueue } from './target.ts';
 
-/** Until a full queue, or an alarm, is looked at again. */
-const WAIT_MS = 200;
+/** Up to which position an entry log was filled when the job began: what comes later, perhaps because it died once more, is not
+ *  this job's. */
+export interface LogEnd {
+  readonly logId: number;
+  readonly end: number;
+}
 
-/** What became of one message: `stuck` asks to be tried again. */
-type Outcome = 'moved' | 'skipped' | 'gone' | 'stuck';
-
-export class Redrive {
+/** What does not change. */
+export interface Task {
   readonly id: number;
-  readonly queue: Queue;
-  readonly #options: RedriveOptions;
-  readonly #find: FindTarget;
-  readonly #filter: Filter | undefined;
-  readonly #rate: Rate;
-  readonly #slices: Slices;
-  readonly #view = new Message();
-  readonly #startedAtMs: number;
-  #state: RedriveState = 'running';
-  #reason: string | undefined;
-  #endedAtMs: number | undefined;
-  #moved = 0;
-  #skipped = 0;
-  /** Ready messages when it began, and those of them looked at. */
-  readonly #found: number;
-  #seen = 0;
+  readonly vhost: Vhost;
+  /** It may be gone. */
+  readonly queueId: number;
+  readonly queueName: string;
+  readonly options: RedriveOptions;
+  readonly startedAtMs: number;
+  readonly ends: readonly LogEnd[];
+}
 
-  /** Throws what is wrong with the filter. */
-  constructor(id: number, queue: Queue, options: RedriveOptions) {
-    const { engine, vhost } = queue;
-    const { to, filter, ratePerSecond = Number.POSITIVE_INFINITY } = options;
-    this.id = id;
-    this.queue = queue;
-    this.#options = options;
-    if (to === undefined) this.#find = toOrigin(vhost);
-    else this.#find = 'queue' in to ? toQueue(vhost, to.queue) : toExchange(vhost, to.exchange, to.key);
-    this.#filter = filter === undefined ? undefined : compileFilter(filter, engine.limits);
-    this.#rate = new Rate(engine.clock, ratePerSecond);
-    this.#slices = new Slices(engine.clock, engine.limits.sliceMs);
-    this.#startedAtMs = engine.clock.now();
-    this.#found = queue.ready;
+/** Their places in this list are on disk. */
+const STATES = ['running', 'waiting', 'done', 'cancelled', 'failed'] as const satisfies readonly RedriveState[];
+
+export class Job {
+  readonly task: Task;
+  state: RedriveState = 'running';
+  /** Why it waits or has failed. */
+  reason: string | undefined;
+  endedAtMs: number | undefined;
+  moved = 0;
+  skipped = 0;
+  /** Messages it has to look at, and those of them that it has looked at. */
+  found = 0;
+  seen = 0;
+
+  constructor(task: Task) {
+    this.task = task;
   }
 
   get ended(): boolean {
-    return this.#endedAtMs !== undefined;
+    return this.endedAtMs !== undefined;
   }
 
   info(): RedriveInfo {
-    return {
-      ...this.#options,
-      id: this.id,
-      queue: this.queue.name,
-      state: this.#state,
-      moved: this.#moved,
-      skipped: this.#skipped,
-      left: Math.max(0, this.#found - this.#seen),
-      startedAtMs: this.#startedAtMs,
-      endedAtMs: this.#endedAtMs,
-      reason: this.#reason,
-    };
-  }
-
-  /** Go to the end, or until it is cancelled. Never rejects. */
-  async run(): Promise<void> {
-    // What comes in later, perhaps because it died once more, is not this job's.
-    const parts = this.queue.lanes.all.map((lane) => ({ lane, end: lane.ring.tail }));
-    try {
-      for (const { lane, end } of parts) await this.#drain(below(lane.ready(), end, lane.offset));
-      if (!this.ended) this.#seen = this.#found;
-      this.#end('done');
-    } catch (error) {
-      const { message } = error as Error;
-      this.queue.engine.log('error', 'a redrive failed', { queue: this.queue.name, error: message });
-      this.#end('failed', message);
-    }
-  }
-
-  cancel(): void {
-    this.#end('cancelled');
-  }
-
-  #end(state: RedriveState, reason?: string): void {
-    if (this.ended) return;
-    this.#state = state;
-    this.#reason = reason;
-    this.#endedAtMs = this.queue.engine.clock.now();
-  }
-
-  // ---- Many messages ----------------------------------------------------------------------------------------------
-
-  async #drain(positions: Iterator<number>): Promise<void> {
-    while (this.#goesOn()) {
-      const window = await BodyWindow.read(this.queue, positions);
-      if (window.positions.length === 0) return;
-      for (let n = 0; n < window.positions.length && this.#goesOn(); n++) {
-        let outcome = await this.#inTime(window, n);
-        while (outcome === 'stuck' && this.#goesOn()) {
-          await this.#pause(WAIT_MS);
-          outcome = await this.#inTime(window, n);
-        }
-        if (outcome === 'moved' || !this.ended) this.#count(outcome);
-      }
-    }
-  }
-
-  /** Whether there is more to do: says so too when the queue or the broker has gone. */
-  #goesOn(): boolean {
-    const { deleted, engine } = this.queue;
-    if (deleted) this.#end('failed', 'the queue was deleted');
-    if (engine.closed || engine.failure !== undefined) this.#end('failed', 'the broker stops');
-    if (this.#moved >= (this.#options.max ?? Number.POSITIVE_INFINITY)) this.#end('done');
-    return !this.ended;
-  }
-
-  #count(outcome: Outcome): void {
-    this.#seen++;
-    if (outcome === 'moved') this.#moved++;
-    if (outcome === 'skipped') this.#skipped++;
-  }
-
-  /** One message, when it is its turn. */
-  async #inTime(window: BodyWindow, n: number): Promise<Outcome> {
-    if (this.#slices.over) await this.#slices.next();
-    const waitMs = this.#rate.waitMs();
-    if (waitMs > 0) await this.#sleep(waitMs);
-    return this.#goesOn() ? this.#one(window, n) : 'gone';
-  }
-
-  async #pause(ms: number): Promise<void> {
-    this.#state = 'waiting';
-    await this.#sleep(ms);
-    if (!this.ended) {
-      this.#state = 'running';
-      this.#reason = undefined;
-    }
-  }
-
-  #sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => this.queue.engine.clock.after(ms, resolve));
-  }
-
-  // ---- One message ------------------------------------------------------------------------------------------------
-
-  #one(window: BodyWindow, n: number): Outcome {
-    const { queue } = this;
-    const { engine } = queue;
-    const view = this.#view;
-    const position = window.positions[n] as number;
-    const lane = queue.laneAt(position);
-    if (!lane.isReady(position - lane.offset)) return 'gone';
-    const length = window.show(n, view);
-    // It is for the queue to give it up.
-    if (expiryOf(view, queue.rules.messageTtlMs) <= engine.now()) return 'skipped';
-    if (this.#filter !== undefined && !this.#matches(this.#filter)) return 'skipped';
-    const destination = this.#find(view);
-    const targets = destination === undefined ? [] : [...destination.logged, ...destination.transient];
-    if (destination === undefined || targets.includes(queue)) return 'skipped';
-    const full = targets.find((target) => target.bound?.refuses(length));
-    if (full !== undefined) return this.#stuck(`queue '${full.name}' is full`);
-    if (engine.blockedBy !== undefined) return this.#stuck(engine.blockedBy);
-    if (engine.journal.pressed) return this.#stuck('the disk is behind');
-    this.#move(position, destination);
-    return 'moved';
-  }
-
-  #stuck(reason: string): Outcome {
-    this.#reason = reason;
-    return 'stuck';
-  }
-
-  #matches(filter: Filter): boolean {
-    const view = this.#view;
-    const { receivedAtMs } = view;
-    const facts = { key: keyText(view), exchange: exchangeName(view), receivedAtMs };
-    return filter.matches(hubSource(hubOf(this.queue.engine.formats, view), facts));
-  }
-
-  #move(position: number, { logged, transient, topics, taps, exchange, key }: Destination): void {
-    const { queue } = this;
-    const { engine } = queue;
-    const flags = this.#view.flags & ~FLAG_RETAIN;
-    const stored = rewrite(this.#view, { exchange: Buffer.from(exchange), key, flags, enteredAtMs: engine.now() });
-    const lane = queue.laneAt(position);
-    queue.withdraw(lane, position - lane.offset);
-    if (taps.length > 0) {
-      const shown = new Message();
-      readStored(shown, stored, 0, stored.length);
-      shown.id = engine.bodies.nextId();
-      for (const tap of taps) tap.deliver(shown);
-    }
-    moveTo({ logged, transient, topics }, stored, queue, position);
-    this.#rate.took();
+    const { id, queueName: queue, options, startedAtMs } = this.task;
+    const { state, moved, skipped, endedAtMs, reason } = this;
+    const left = Math.max(0, this.found - this.seen);
+    return { ...options, id, queue, state, moved, skipped, left, startedAtMs, endedAtMs, reason };
   }
 }
 
-/** Positions in the queue of a lane's ready entries before `end`. */
-function* below(ready: Iterable<number>, end: number, offset: number): IterableIterator<number> {
-  for (const position of ready) {
-    if (position >= end) return;
-    yield position + offset;
-  }
+/** REDRIVE, and the object of a checkpoint. */
+export function writeJob(out: TlvWriter, { task, moved, skipped, found, seen, ...end }: Job): void {
+  const { id, vhost, queueId, queueName, options, startedAtMs, ends } = task;
+  out.u32(id).u32(vhost.id).u32(queueId).text(queueName).table(tableOf(options)).f64(startedAtMs);
+  out.varint(ends.length);
+  for (const { logId, end: position } of ends) out.u32(logId).f64(position);
+  out
+    .f64(moved)
+    .f64(skipped)
+    .f64(Math.max(0, found - seen));
+  writeEnd(out, end);
+}
+
+/** The job that `writeJob` wrote; undefined when its virtual host is gone. */
+export function readJob(from: TlvReader, vhosts: ReadonlyMap<number, Vhost>): Job | undefined {
+  const [id, vhost] = [from.u32(), vhosts.get(from.u32())];
+  const [queueId, queueName, options, startedAtMs] = [from.u32(), from.text(), optionsOf(from.table()), from.f64()];
+  const ends = Array.from({ length: from.varint() }, () => ({ logId: from.u32(), end: from.f64() }));
+  if (vhost === undefined) return undefined;
+  const job = new Job({ id, vhost, queueId, queueName, options, startedAtMs, ends });
+  job.moved = from.f64();
+  job.skipped = from.f64();
+  job.found = from.f64();
+  readEnd(from, job);
+  return job;
+}
+
+type End = Pick<Job, 'state' | 'endedAtMs' | 'reason'>;
+
+/** How a job has ended, if it has. */
+export function writeEnd(out: TlvWriter, { state, endedAtMs = 0, reason = '' }: End): void {
+  out.u8(STATES.indexOf(state)).f64(endedAtMs).text(reason);
+}
+
+export function readEnd(from: TlvReader, job: Job): void {
+  const [state, endedAtMs, reason] = [STATES[from.u8()] ?? 'failed', from.f64(), from.text()];
+  if (endedAtMs === 0) return;
+  job.state = state;
+  job.endedAtMs = endedAtMs;
+  job.reason = reason === '' ? undefined : reason;
+}
+
+function tableOf({ to, ...rest }: RedriveOptions): { [name: string]: HubValue } {
+  const table: { [name: string]: HubValue } = {};
+  for (const [name, value] of Object.entries({ ...to, ...rest })) if (value !== undefined) table[name] = value;
+  return table;
+}
+
+function optionsOf(table: { [name: string]: HubValue }): RedriveOptions {
+  const { queue, exchange, key, ...rest } = table as { queue?: string; exchange?: string; key?: string };
+  if (queue !== undefined) return { ...rest, to: { queue } };
+  if (exchange === undefined) return rest;
+  return { ...rest, to: key === undefined ? { exchange } : { exchange, key } };
 }

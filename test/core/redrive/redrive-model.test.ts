@@ -11,9 +11,12 @@ t.test(
   { timeout },
   async (t) => {
     let moved = 0;
+    let resumed = 0;
     await runSeeds(t, seeds, 120, start, (simulation) => {
       moved += simulation.moved;
+      resumed += simulation.resumed;
     });
     t.ok(moved > 0, `${seeds.length} seeds: redrives moved ${moved} messages`);
+    t.comment(`${resumed} went on after a restart`);
   },
 );

@@ -1,13 +1,17 @@
 import t from 'tap';
 import { type HubProperties, keyText, type RedriveInfo, type RedriveOptions } from '../../../src/core/index.ts';
+import { SimClock } from '../../../src/testing/sim-clock.ts';
 import {
   bodyOf,
   collect,
   connect,
   contents,
+  DURABLE,
   declare,
   durably,
   type Fixture,
+  key,
+  newDisk,
   pattern,
   publishAll,
   start,
@@ -32,8 +36,11 @@ async function die(fixture: Fixture, exchange: string, to: string, queue: string
   await fixture.settle();
 }
 
+/** Begin, and do not wait until that is on disk. */
 function redrive(fixture: Fixture, options: RedriveOptions = {}, queue = 'dead'): number {
-  return fixture.broker.admin.redrives.start('/', queue, options).id;
+  const { redrives } = fixture.broker.admin;
+  void redrives.start('/', queue, options);
+  return redrives.list('/')[0]?.id ?? 0;
 }
 
 const infoOf = (fixture: Fixture, id: number): RedriveInfo | undefined => fixture.broker.admin.redrives.get('/', id);
@@ -139,8 +146,8 @@ t.test('no faster than asked; cancelled on the way; what was moved stays moved',
   await fixture.clock.advance(2000);
   const { moved = 0 } = infoOf(fixture, id) ?? {};
   t.ok(moved >= 180 && moved <= 205, `${moved} moved in two seconds`);
-  t.throws(() => redrive(fixture), { code: 'in-use' });
-  t.match(fixture.broker.admin.redrives.cancel('/', id), { state: 'cancelled', moved });
+  await t.rejects(fixture.broker.admin.redrives.start('/', 'dead'), { code: 'in-use' });
+  t.match(await drive(fixture, fixture.broker.admin.redrives.cancel('/', id)), { state: 'cancelled', moved });
   await fixture.clock.advance(2000);
   t.match(infoOf(fixture, id), { state: 'cancelled', moved, left: 1000 - moved });
   t.match(fixture.broker.admin.queue('/', 'there'), { ready: moved });
@@ -212,27 +219,97 @@ t.test('what is wrong is refused, and changes nothing', async (t) => {
   const fixture = await start({ redrivesMax: 1, redrivesKeptMax: 2 });
   for (const name of ['dead', 'other', 'there']) await declare(fixture, name);
   await publish(fixture, '', 'dead', ['a', 'b']);
-  const refused = (options: RedriveOptions, code: string, message: RegExp, queue = 'dead'): void => {
-    t.throws(() => redrive(fixture, options, queue), { code, message });
-  };
-  refused({}, 'not-found', /queue 'none'/, 'none');
-  refused({ to: { queue: 'none' } }, 'not-found', /queue 'none'/);
-  refused({ to: { queue: 'dead' } }, 'invalid-argument', /to itself/);
-  refused({ to: { exchange: 'none' } }, 'not-found', /exchange 'none'/);
-  refused({ filter: 'a = ' }, 'invalid-argument', /column/);
+  const { redrives } = fixture.broker.admin;
+  const refused = (options: RedriveOptions, code: string, message: RegExp, queue = 'dead'): Promise<unknown> =>
+    t.rejects(redrives.start('/', queue, options), { code, message });
+  await refused({}, 'not-found', /queue 'none'/, 'none');
+  await refused({ to: { queue: 'none' } }, 'not-found', /queue 'none'/);
+  await refused({ to: { queue: 'dead' } }, 'invalid-argument', /to itself/);
+  await refused({ to: { exchange: 'none' } }, 'not-found', /exchange 'none'/);
+  await refused({ filter: 'a = ' }, 'invalid-argument', /column/);
   for (const ratePerSecond of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
-    refused({ ratePerSecond }, 'invalid-argument', /a rate of/);
-  for (const max of [0, -1, 0.5]) refused({ max }, 'invalid-argument', /not a whole number/);
-  t.throws(() => fixture.broker.admin.redrives.cancel('/', 1), { code: 'not-found' });
+    await refused({ ratePerSecond }, 'invalid-argument', /a rate of/);
+  for (const max of [0, -1, 0.5]) await refused({ max }, 'invalid-argument', /not a whole number/);
+  await t.rejects(redrives.cancel('/', 1), { code: 'not-found' });
   t.equal(infoOf(fixture, 1), undefined);
   t.same(fixture.broker.admin.redrives.list('/'), []);
   const id = redrive(fixture, { to: { queue: 'there' }, ratePerSecond: 1 });
-  refused({}, 'limit-exceeded', /1 redrives/, 'other');
-  fixture.broker.admin.redrives.cancel('/', id);
+  await refused({}, 'limit-exceeded', /1 redrives/, 'other');
+  const { moved } = await drive(fixture, redrives.cancel('/', id));
   for (let n = 0; n < 4; n++) {
     redrive(fixture, {}, 'other');
     await fixture.settle();
   }
   t.equal(fixture.broker.admin.redrives.list('/').length, 3);
-  t.match(fixture.broker.admin.queue('/', 'dead'), { ready: 2 });
+  t.match(fixture.broker.admin.queue('/', 'dead'), { ready: 2 - moved });
 });
+
+/** A broker on a copy of the disk, or on the same one after an end. */
+async function again(from: Fixture): Promise<Fixture> {
+  const clock = new SimClock(from.clock.now());
+  return start({}, clock, from.disk.clone({ clock }));
+}
+
+t.test('goes on after a restart: what was there when it began, no more; ended ones are listed', async (t) => {
+  const clock = new SimClock();
+  const fixture = await start({}, clock, newDisk(clock));
+  for (const name of ['dead', 'there', 'other']) await declare(fixture, name, { 'x-max-priority': 1 });
+  const bodies = Array.from({ length: 30 }, (_, n) => `${n}`);
+  const producer = connect(fixture).producer({});
+  for (const body of bodies) producer.publish(producer.address('', key('dead')), durably(body), 0);
+  await fixture.settle();
+  const { redrives } = fixture.broker.admin;
+  const ended = (await drive(fixture, redrives.start('/', 'other'))).id;
+  await fixture.settle();
+  const options = { to: { queue: 'there' }, filter: "message.key = 'dead'", ratePerSecond: 10, max: 25 };
+  const { id } = await drive(fixture, redrives.start('/', 'dead', options));
+  await fixture.clock.advance(1_000);
+  const { moved = 0 } = infoOf(fixture, id) ?? {};
+  t.ok(moved >= 8 && moved <= 12, `${moved} moved in a second`);
+  producer.publish(producer.address('', key('dead')), durably('late'), 0);
+  await fixture.settle();
+  for (const checkpoint of [false, true]) {
+    if (checkpoint) await drive(fixture, fixture.internals.checkpointer.run());
+    const after = await again(fixture);
+    const before = infoOf(fixture, id)?.moved ?? 0;
+    t.match(infoOf(after, id), { ...options, queue: 'dead', state: 'running', moved: before, left: 30 - before });
+    t.match(infoOf(after, ended), { queue: 'other', state: 'done' });
+    await t.rejects(after.broker.admin.redrives.start('/', 'dead'), { code: 'in-use' });
+    await after.clock.advance(5_000);
+    t.match(infoOf(after, id), { state: 'done', moved: 25, left: 5 });
+    t.same(await contents(after, 'there'), bodies.slice(0, 25));
+    t.same(await contents(after, 'dead'), [...bodies.slice(25), 'late']);
+    const last = await again(after);
+    t.match(infoOf(last, id), { state: 'done', moved: 25, skipped: 0, left: 5 });
+    const next = (await drive(last, last.broker.admin.redrives.start('/', 'dead', { to: { queue: 'there' } }))).id;
+    t.ok(next > id);
+    await last.settle();
+    t.match(infoOf(last, next), { state: 'done', moved: 6 });
+  }
+});
+
+t.test(
+  'over a restart: a cancelled one stays so, one of a queue that has gone has failed, one in memory is gone',
+  async (t) => {
+    const clock = new SimClock();
+    const fixture = await start({}, clock, newDisk(clock));
+    const { admin } = fixture.broker;
+    for (const name of ['a', 'b', 'there']) await declare(fixture, name);
+    await drive(fixture, admin.declareQueue('/', 'memory', { ...DURABLE, durable: false }));
+    for (const name of ['a', 'b', 'memory']) await publish(fixture, '', name, ['1', '2', '3']);
+    const options = { to: { queue: 'there' }, ratePerSecond: 1 };
+    const ids: number[] = [];
+    for (const name of ['a', 'b', 'memory'])
+      ids.push((await drive(fixture, admin.redrives.start('/', name, options))).id);
+    const [a = 0, b = 0, memory = 0] = ids;
+    t.match(await drive(fixture, admin.redrives.cancel('/', a)), { state: 'cancelled', moved: 1 });
+    await drive(fixture, admin.deleteQueue('/', 'b'));
+    const after = await again(fixture);
+    t.match(infoOf(after, a), { state: 'cancelled', moved: 1, left: 2 });
+    t.match(infoOf(after, b), { state: 'failed', reason: 'the queue was deleted' });
+    t.equal(infoOf(after, memory), undefined);
+    await drive(after, after.internals.checkpointer.run());
+    const last = await again(after);
+    t.match(infoOf(last, b), { queue: 'b', state: 'failed', reason: 'the queue was deleted' });
+  },
+);

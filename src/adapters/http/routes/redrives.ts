@@ -34,7 +34,7 @@ export function redriveRoutes(app: FastifyInstance, context: HttpContext): void 
     async (request, reply) => {
       const vhost = context.adminVhost(request);
       const { redrives } = context.broker.admin;
-      const started = redrives.start(vhost, request.params.queue, optionsOf(request.body ?? {}));
+      const started = await redrives.start(vhost, request.params.queue, optionsOf(request.body ?? {}));
       return reply.code(202).send(redriveJson(started));
     },
   );
@@ -63,7 +63,7 @@ export function redriveRoutes(app: FastifyInstance, context: HttpContext): void 
   });
   app.delete<Numbered>('/redrives/:redrive', { schema: one }, async (request) => {
     const vhost = context.adminVhost(request);
-    return redriveJson(context.broker.admin.redrives.cancel(vhost, request.params.redrive));
+    return redriveJson(await context.broker.admin.redrives.cancel(vhost, request.params.redrive));
   });
 }
 

@@ -1,6 +1,6 @@
 /** For tests of random runs, one a seed. `npm test` runs a few; more of them, or one again: `--seeds 1000 [--seed 7]`. */
 import { parseArgs } from 'node:util';
-import type { Test } from 'tap';
+import t, { type Test } from 'tap';
 
 interface Simulated {
   /** What happened, line by line. */
@@ -11,11 +11,16 @@ interface Simulated {
 
 const { values } = parseArgs({ strict: false, options: { seeds: { type: 'string' }, seed: { type: 'string' } } });
 
-/** The seeds to run, and a time in milliseconds that is enough for them. @param usual how many, unless the command line says so */
+/**
+ * The seeds to run, and a time in milliseconds that is enough for them; the file gets it too.
+ * @param usual how many, unless the command line says so
+ */
 export function seedsOf(usual: number): { readonly seeds: readonly number[]; readonly timeout: number } {
   const first = Number(values.seed ?? 1);
   const count = Number(values.seeds ?? usual);
-  return { seeds: Array.from({ length: count }, (_, n) => first + n), timeout: 30_000 + count * 500 };
+  const timeout = 30_000 + count * 500;
+  t.setTimeout(timeout);
+  return { seeds: Array.from({ length: count }, (_, n) => first + n), timeout };
 }
 
 /**

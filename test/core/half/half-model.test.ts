@@ -6,8 +6,6 @@ import { repeats, runSeeds, seedsOf } from '../seeds.ts';
 const { seeds, timeout } = seedsOf(15);
 const start = (seed: number): HalfSimulation => new HalfSimulation(seed);
 
-t.setTimeout(timeout);
-
 t.test('each set is there as a whole, once, or not at all', { timeout }, async (t) => {
   await runSeeds(t, seeds, 150, start);
   t.pass(`${seeds.length} seeds`);

@@ -2,6 +2,7 @@
 import type { Message } from '../message.ts';
 import type { Lane } from './lane.ts';
 import type { Queue } from './queue.ts';
+import { showMessage } from './read-ahead.ts';
 
 /** When a message that came to a queue at its `enteredAtMs` expires there; Infinity = never. @param ttlMs of the queue */
 export function expiryOf({ expiresAtMs, enteredAtMs }: Message, ttlMs: number): number {
@@ -47,13 +48,13 @@ export function dropExpired(queue: Queue, budget: number): boolean {
     }
   }
   if (nextMs !== Number.POSITIVE_INFINITY) queue.engine.deadlines.arm(queue, nextMs);
-  if (!queue.takers.waiting) queue.readAhead.drop();
+  if (!queue.takers.waiting) queue.readAhead?.drop();
   return false;
 }
 
 /** Find out when the next message of a lane expires. Kept, as its body may have left memory when the next lane was looked at. */
 function look(queue: Queue, lane: Lane, position: number): boolean {
-  if (!queue.readAhead.show(lane, position)) return false;
+  if (!showMessage(queue, lane, position)) return false;
   lane.lookedAt = position;
   lane.expiresAtMs = timeInView(queue);
   return true;

@@ -27,7 +27,7 @@ import type { EntryLog } from './entry-log.ts';
 import { dropExpired, hasExpired, lookAgain } from './expiry.ts';
 import { LANE_SPAN, type Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';
-import { ReadAhead } from './read-ahead.ts';
+import { type ReadAhead, showMessage } from './read-ahead.ts';
 import type { QueueRules } from './rules.ts';
 import { Takers } from './takers.ts';
 import { UnusedTimer } from './unused.ts';
@@ -80,7 +80,8 @@ export class Queue implements Rostered<Queue> {
   /** Given up and deleted. */
   dropped = 0;
 
-  readonly readAhead = new ReadAhead(this);
+  /** What was read back from disk; undefined until there was something to be. */
+  readAhead: ReadAhead | undefined;
   /** Messages being purged: out of sight, and still in the ring. */
   purging = 0;
   #deadLetters: DeadLetters | undefined;
@@ -232,7 +233,7 @@ export class Queue implements Rostered<Queue> {
       // One by one when several consumers can take: a fair share matters more than the cost of a call.
       const taken = subscription.offer(subscription.pull || this.consumers.sole ? budget : 1);
       // The body that is next is being read from disk, which wakes this queue.
-      if (taken === 0 && this.readAhead.loading) return false;
+      if (taken === 0 && this.readAhead?.loading === true) return false;
       budget -= taken + 1;
     }
     return true;
@@ -258,7 +259,7 @@ export class Queue implements Rostered<Queue> {
       if (lane === undefined) return -1;
       const here = lanes.found;
       const position = lane.offset + here;
-      if (!this.readAhead.show(lane, here)) return -1;
+      if (!showMessage(this, lane, here)) return -1;
       const info = lane.ring.info(here);
       this.pass(lane, here);
       if (this.#goes(position, info)) return position;
@@ -428,7 +429,7 @@ export class Queue implements Rostered<Queue> {
 
   /** Give memory back that nobody has a use for. */
   forgetUnwanted(): void {
-    if (!this.takers.waiting) this.readAhead.drop();
+    if (!this.takers.waiting) this.readAhead?.drop();
   }
 
   /** How many messages may be asked for soon: what is read ahead for single requests would be read in vain. */
@@ -488,7 +489,7 @@ export class Queue implements Rostered<Queue> {
     this.#unused?.end();
     this.deferrals?.end();
     this.deferrals = undefined;
-    this.readAhead.drop();
+    this.readAhead?.drop();
     for (const { ring } of this.entryLogs()) void this.engine.background.run(this.engine.bodies.destroy(ring));
   }
 }

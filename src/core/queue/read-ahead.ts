@@ -3,7 +3,9 @@
  * loaded. Windows are keyed by position, which never changes its meaning: what is settled, purged or handed to another
  * consumer during a load is simply never asked for.
  */
+import type { Bodies } from '../bodies.ts';
 import { copyBytes } from '../bytes.ts';
+import type { Engine } from '../engine.ts';
 import type { BodyRef, Located } from '../journal/journal.ts';
 import type { Limits } from '../limits.ts';
 import { provesItself, readStored } from '../stored-message.ts';
@@ -58,7 +60,40 @@ export class WindowBuffers {
   }
 }
 
-/** Most queues have none. Never written to. */
+/** Point the engine's view to the message at a position of a lane; false when it has to be read from disk first. */
+export function showMessage(queue: Queue, lane: Lane, here: number): boolean {
+  // Most queues never need to.
+  if (queue.readAhead === undefined && showInMemory(queue.engine, lane, here)) return true;
+  return readAheadOf(queue).show(lane, here);
+}
+
+/** The windows of what is handed out to everybody. */
+export function readAheadOf(queue: Queue): ReadAhead {
+  queue.readAhead ??= new ReadAhead(queue);
+  return queue.readAhead;
+}
+
+function showInMemory(engine: Engine, lane: Lane, here: number): boolean {
+  const { bodies } = engine;
+  find(bodies, lane, here);
+  if (!bodies.locate(place.segment, place.offset)) return false;
+  view(engine);
+  return true;
+}
+
+/** Have the place of a body in `place`. */
+function find(bodies: Bodies, { ring }: Lane, here: number): void {
+  bodies.table(ring.info(here)).find(ring.body(here), place);
+}
+
+/** Point the engine's view to the body that is found in memory, whose place is in `place`. */
+function view({ bodies, view }: Engine): void {
+  const { bytes, start } = bodies.located;
+  readStored(view, bytes, start, start + place.length);
+  view.id = bodies.idOf(place.segment, place.offset);
+}
+
+/** Never written to. */
 const NONE: Window[] = [];
 
 export class ReadAhead {
@@ -84,19 +119,15 @@ export class ReadAhead {
 
   /** Point the engine's view to the message at a position of a lane; false when it has to be read from disk first. */
   show(lane: Lane, here: number): boolean {
-    const { bodies, view } = this.#queue.engine;
+    const { engine } = this.#queue;
+    const { bodies } = engine;
     const position = lane.offset + here;
-    const row = lane.ring.body(here);
-    bodies.table(lane.ring.info(here)).find(row, place);
-    const { segment, offset } = place;
-    const located = bodies.located;
-    if (!this.find(position, located) && !bodies.locate(segment, offset)) {
+    find(bodies, lane, here);
+    if (!this.find(position, bodies.located) && !bodies.locate(place.segment, place.offset)) {
       this.want(position);
       return false;
     }
-    const start = located.start;
-    readStored(view, located.bytes, start, start + place.length);
-    view.id = bodies.idOf(segment, offset);
+    view(engine);
     return true;
   }
 

@@ -10,7 +10,7 @@
 import { FLAG_ENDS_GROUP } from '../message.ts';
 import type { Lane } from '../queue/lane.ts';
 import type { Queue } from '../queue/queue.ts';
-import { ReadAhead } from '../queue/read-ahead.ts';
+import { ReadAhead, readAheadOf } from '../queue/read-ahead.ts';
 import type { Subscription } from '../subscription.ts';
 import { orderOf } from './order.ts';
 import { Owners } from './owners.ts';
@@ -71,7 +71,7 @@ export class Selection {
   }
 
   #open(identity: string, { filter }: Subscription): Scan {
-    const readAhead = filter === undefined ? this.#queue.readAhead : new ReadAhead(this.#queue, WHOLE_QUEUE);
+    const readAhead = filter === undefined ? readAheadOf(this.#queue) : new ReadAhead(this.#queue, WHOLE_QUEUE);
     const scan = new Scan(this.#queue, filter, readAhead);
     this.#scans.set(identity, scan);
     this.#list = this.owners.scans = [...this.#scans.values()];

@@ -3,7 +3,7 @@
  * above the journal.
  */
 import type { Clock } from '../core/clock.ts';
-import type { BodyRef, EachBody, Journal, JournalHandlers, Located, Recovery } from '../core/journal/journal.ts';
+import type { BodyRef, EachBody, Places, Journal, JournalHandlers, Located, Recovery } from '../core/journal/journal.ts';
 
 const SEGMENT_BYTES = 8 * 1024 * 1024;
 
@@ -73,8 +73,10 @@ export class MemoryJournal implements Journal {
     for (const [index, ref] of refs.entries()) each(index, this.#segments[ref.segment - 1] as Buffer, ref.offset);
   }
 
-  loadScattered(refs: readonly BodyRef[], _proves: unknown, each: EachBody): Promise<void> {
-    return this.load(refs, each);
+  async loadScattered(places: Places, order: ArrayLike<number>, _proves: unknown, each: EachBody): Promise<void> {
+    for (const index of Array.from(order)) {
+      each(index, this.#segments[(places.segments[index] as number) - 1] as Buffer, places.offsets[index] as number);
+    }
   }
 
   seal(): number {

@@ -14,6 +14,13 @@ export interface BodyRef {
   length: number;
 }
 
+/** Where many bodies are: as `BodyRef`s, in columns. */
+export interface Places {
+  readonly segments: Uint32Array;
+  readonly offsets: Uint32Array;
+  readonly lengths: Uint32Array;
+}
+
 /** Called for each body: its bytes begin at `bytes[start]` and are valid only during the call. */
 export type EachBody = (index: number, bytes: Buffer, start: number) => void;
 
@@ -87,12 +94,14 @@ export interface Journal {
    */
   load(refs: readonly BodyRef[], each: EachBody): Promise<void>;
   /**
-   * As `load`, for bodies that lie far from each other, in about the order of their places; `each` is called in any order. A body
-   * is read without what lies around it (and has the checksum) when it proves itself.
+   * As `load`, for bodies that lie far from each other; `each` is called in any order. A body is read without what lies around it
+   * (and has the checksum) when it proves itself.
+   * @param order indices of the places in about the order in which they lie
    * @param proves whether `bytes[start, end)`, which may be anything, are the body that was written, beyond doubt
    */
   loadScattered(
-    refs: readonly BodyRef[],
+    places: Places,
+    order: ArrayLike<number>,
     proves: (bytes: Buffer, start: number, end: number) => boolean,
     each: EachBody,
   ): Promise<void>;

@@ -8,7 +8,7 @@ import {
 } from './checkpoint.ts';
 import type { ColdSegment } from './cold.ts';
 import { Compactor } from './compaction.ts';
-import type { BodyRef, EachBody, Journal, LiveBodies, Located } from './journal.ts';
+import type { BodyRef, EachBody, Journal, LiveBodies, Located, Places } from './journal.ts';
 import { Reader } from './reader.ts';
 import type { Proves } from './scattered.ts';
 import { LogWriter, type WriterOptions } from './writer.ts';
@@ -70,8 +70,8 @@ export class LocalJournal extends LogWriter implements Journal {
     return this.#reader.load(refs, each);
   }
 
-  loadScattered(refs: readonly BodyRef[], proves: Proves, each: EachBody): Promise<void> {
-    return this.#reader.loadScattered(refs, proves, each);
+  loadScattered(places: Places, order: ArrayLike<number>, proves: Proves, each: EachBody): Promise<void> {
+    return this.#reader.loadScattered(places, order, proves, each);
   }
 
   async checkpoint(batch: number, state: AsyncIterable<Uint8Array>, kind: CheckpointKind): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Disk } from '../disk.ts';
 import { Gate } from '../gate.ts';
-import type { BodyRef, EachBody } from './journal.ts';
+import type { BodyRef, EachBody, Places } from './journal.ts';
 import { OpenFiles } from './open-files.ts';
 import { type Proves, ScatteredLoad, type Stretch } from './scattered.ts';
 import { corrupt, type Piece, type Source } from './source.ts';
@@ -59,8 +59,9 @@ export class Reader {
   }
 
   /** See `Journal.loadScattered`. */
-  loadScattered(refs: readonly BodyRef[], proves: Proves, each: EachBody): Promise<void> {
-    return this.#counted(this.#loadScattered(refs, proves, each));
+  loadScattered(places: Places, order: ArrayLike<number>, proves: Proves, each: EachBody): Promise<void> {
+    const load = new ScatteredLoad(places, order, this.#tail, this.#placeOf, proves, each);
+    return this.#counted(this.#loadScattered(load, each));
   }
 
   async #counted(loading: Promise<void>): Promise<void> {
@@ -106,8 +107,7 @@ export class Reader {
     }
   }
 
-  async #loadScattered(refs: readonly BodyRef[], proves: Proves, each: EachBody): Promise<void> {
-    const load = new ScatteredLoad(refs, this.#tail, this.#placeOf, proves, each);
+  async #loadScattered(load: ScatteredLoad, each: EachBody): Promise<void> {
     const reads: Promise<void>[] = [];
     try {
       for (;;) {
@@ -124,9 +124,7 @@ export class Reader {
       await Promise.allSettled(reads);
     }
     const { rest } = load;
-    if (rest.length === 0) return;
-    const others = rest.map((index) => refs[index]!);
-    await this.#load(others, (at, bytes, start) => each(rest[at]!, bytes, start));
+    if (rest.length > 0) await this.#load(load.restRefs, (at, bytes, start) => each(rest[at]!, bytes, start));
   }
 
   async #readStretch(load: ScatteredLoad, stretch: Stretch): Promise<void> {

@@ -3,7 +3,7 @@
  * between it and the next one when that costs less than another read. What lies between is not looked at. Bodies that turn out not
  * to prove themselves, or cannot be read so, are left for the way that checks a whole extent (`rest`).
  */
-import type { BodyRef, EachBody } from './journal.ts';
+import type { BodyRef, EachBody, Places } from './journal.ts';
 import type { Source } from './source.ts';
 import type { TailCache } from './tail-cache.ts';
 
@@ -28,7 +28,8 @@ export interface Stretch {
 export class ScatteredLoad {
   /** Indices of bodies that are to be read in another way. */
   readonly rest: number[] = [];
-  readonly #refs: readonly BodyRef[];
+  readonly #places: Places;
+  readonly #order: ArrayLike<number>;
   readonly #tail: TailCache;
   readonly #placeOf: (segment: number) => Source | undefined;
   readonly #proves: Proves;
@@ -37,13 +38,15 @@ export class ScatteredLoad {
   #unproven = 0;
 
   constructor(
-    refs: readonly BodyRef[],
+    places: Places,
+    order: ArrayLike<number>,
     tail: TailCache,
     placeOf: (segment: number) => Source | undefined,
     proves: Proves,
     each: EachBody,
   ) {
-    this.#refs = refs;
+    this.#places = places;
+    this.#order = order;
     this.#tail = tail;
     this.#placeOf = placeOf;
     this.#proves = proves;
@@ -52,19 +55,19 @@ export class ScatteredLoad {
 
   /** What is to be read next; undefined when there is nothing more. Bodies met that are in memory are handed over at once. */
   next(): Stretch | undefined {
-    const refs = this.#refs;
+    const { segments, offsets, lengths } = this.#places;
     let stretch: Stretch | undefined;
-    for (; this.#next < refs.length; this.#next++) {
-      const index = this.#next;
-      const ref = refs[index]!;
-      const { segment, offset } = ref;
+    for (; this.#next < this.#order.length; this.#next++) {
+      const index = this.#order[this.#next]!;
+      const segment = segments[index]!;
+      const offset = offsets[index]!;
       const chunk = this.#tail.find(segment, offset);
       if (chunk !== undefined) {
         this.#each(index, chunk.bytes, offset - chunk.start);
         continue;
       }
       const source = this.#placeOf(segment);
-      const end = offset + ref.length;
+      const end = offset + lengths[index]!;
       if (source?.isLog !== true || end > source.bytes || this.#unproven >= UNPROVEN_MAX) this.rest.push(index);
       else if (stretch === undefined) stretch = { source, start: offset, end, indices: [index] };
       else if (!joins(stretch, source, offset, end)) return stretch;
@@ -73,12 +76,23 @@ export class ScatteredLoad {
     return stretch;
   }
 
+  /** The bodies of `rest`. */
+  get restRefs(): BodyRef[] {
+    const { segments, offsets, lengths } = this.#places;
+    return this.rest.map((index) => ({
+      segment: segments[index]!,
+      offset: offsets[index]!,
+      length: lengths[index]!,
+    }));
+  }
+
   /** A stretch was read. */
   arrived({ start, indices }: Stretch, bytes: Buffer): void {
-    for (const index of indices) {
-      const { offset, length } = this.#refs[index]!;
-      const at = offset - start;
-      if (this.#proves(bytes, at, at + length)) {
+    const { offsets, lengths } = this.#places;
+    for (let n = 0; n < indices.length; n++) {
+      const index = indices[n]!;
+      const at = offsets[index]! - start;
+      if (this.#proves(bytes, at, at + lengths[index]!)) {
         this.#unproven = 0;
         this.#each(index, bytes, at);
       } else {

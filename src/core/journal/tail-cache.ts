@@ -49,6 +49,9 @@ export class TailCache {
   find(segment: number, offset: number): Chunk | undefined {
     const memo = this.#chunks[this.#memo];
     if (memo !== undefined && holds(memo, segment, offset)) return memo;
+    // Most of what is asked for when a queue is behind is older than all of it.
+    const oldest = this.#chunks[0];
+    if (oldest === undefined || segment < oldest.segment) return undefined;
     let low = 0;
     let high = this.#chunks.length;
     while (low < high) {

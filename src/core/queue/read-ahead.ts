@@ -6,10 +6,11 @@
 import type { Bodies } from '../bodies.ts';
 import { copyBytes } from '../bytes.ts';
 import type { Engine } from '../engine.ts';
-import type { BodyRef, Located } from '../journal/journal.ts';
+import type { BodyRef, Located, Places } from '../journal/journal.ts';
 import type { Limits } from '../limits.ts';
 import { provesItself, readStored } from '../stored-message.ts';
 import type { Lane } from './lane.ts';
+import { GatheredPlaces, orderOf, refsOf } from './places.ts';
 import type { Queue } from './queue.ts';
 
 /** Where the body of the message looked at is. */
@@ -30,8 +31,9 @@ const RETRY_MS = 5_000;
 
 interface Window {
   readonly positions: Float64Array;
+  readonly places: Places;
   /** Where each body starts in `bytes`. */
-  readonly offsets: Float64Array;
+  readonly starts: Uint32Array;
   readonly bytes: Buffer;
   /** Bytes of all its bodies. */
   readonly length: number;
@@ -59,6 +61,14 @@ export class WindowBuffers {
     if (buffer.length === this.#bytes && this.#free.length < SPARE_BUFFERS_MAX) this.#free.push(buffer);
   }
 }
+
+/** Of the window being put together. */
+const gathered = new GatheredPlaces();
+
+/** Nearer bodies are read together. */
+const NEAR_BYTES = 1024 * 1024;
+
+const NOWHERE = { segment: 0, offset: 0 };
 
 /** Point the engine's view to the message at a position of a lane; false when it has to be read from disk first. */
 export function showMessage(queue: Queue, lane: Lane, here: number): boolean {
@@ -99,8 +109,8 @@ const NONE: Window[] = [];
 export class ReadAhead {
   readonly #queue: Queue;
   readonly #wish: { readonly demand: number };
-  /** The body that was read last. */
-  #last: BodyRef | undefined;
+  /** Where the body is that was read last. */
+  #last = NOWHERE;
   #windows: Window[] = NONE;
   #loading = false;
   /** Counts `drop`s: a load that ends after one is thrown away. */
@@ -122,17 +132,19 @@ export class ReadAhead {
     const { engine } = this.#queue;
     const { bodies } = engine;
     const position = lane.offset + here;
-    find(bodies, lane, here);
-    if (!this.find(position, bodies.located) && !bodies.locate(place.segment, place.offset)) {
-      this.want(position);
-      return false;
+    if (this.#windows.length === 0 || !this.#find(position, bodies.located)) {
+      find(bodies, lane, here);
+      if (!bodies.locate(place.segment, place.offset)) {
+        this.#want(position);
+        return false;
+      }
     }
     view(engine);
     return true;
   }
 
-  /** Find a body in the windows: true fills `into`. */
-  find(position: number, into: Located): boolean {
+  /** Find a body in the windows: true fills `into`, and `place`. */
+  #find(position: number, into: Located): boolean {
     const windows = this.#windows;
     for (let n = 0; n < windows.length; n++) {
       const window = windows[n] as Window;
@@ -143,16 +155,20 @@ export class ReadAhead {
       if (!this.#loading && this.#windows.length === 1 && this.#wish.demand === Infinity) {
         this.#load(this.#after(window), false);
       }
+      const { segments, offsets, lengths } = window.places;
+      place.segment = segments[at] as number;
+      place.offset = offsets[at] as number;
+      place.length = lengths[at] as number;
       // After `#load`, which looks for bodies in memory by the same means.
       into.bytes = window.bytes;
-      into.start = window.offsets[at] as number;
+      into.start = window.starts[at] as number;
       return true;
     }
     return false;
   }
 
   /** Read from `position` on, unless a read is under way already. */
-  want(position: number): void {
+  #want(position: number): void {
     if (!this.#loading) this.#load(position, true);
   }
 
@@ -179,47 +195,44 @@ export class ReadAhead {
 
   /** @param needed the body at `from` is what delivery waits for */
   #load(from: number, needed: boolean): void {
-    const positions: number[] = [];
-    const refs: BodyRef[] = [];
-    const length = this.#collect(from, positions, refs);
-    if (refs.length === 0) return;
+    const length = this.#gather(from);
+    if (gathered.count === 0) return;
     const { engine } = this.#queue;
     // A miss means that the windows are not where delivery is: keep at most the older one beside the new one.
     if (needed) this.#release(this.#windows.length - 1);
-    const offsets = new Float64Array(refs.length);
+    const isScattered = !gathered.areOrdered;
+    const { positions, ...places } = gathered.copy();
+    const starts = new Uint32Array(positions.length);
     const bytes = engine.windowBuffers.take(length);
-    let end = 0;
-    for (let n = 0; n < refs.length; n++) {
-      offsets[n] = end;
-      end += (refs[n] as BodyRef).length;
-    }
-    const window: Window = { positions: Float64Array.from(positions), offsets, bytes, length, at: 0 };
+    for (let n = 1; n < starts.length; n++) starts[n] = (starts[n - 1] as number) + (places.lengths[n - 1] as number);
+    const window: Window = { positions, places, starts, bytes, length, at: 0 };
     const generation = this.#generation;
     this.#loading = true;
     engine.readAheadBytes += length;
-    this.#read(refs, offsets, bytes).then(
+    this.#read(window, isScattered).then(
       () => this.#loaded(window, generation),
       (error: Error) => this.#failed(window, generation, error),
     );
   }
 
-  /** Copy bodies to their places in `bytes`. */
-  #read(refs: readonly BodyRef[], offsets: Float64Array, bytes: Buffer): Promise<void> {
+  /** Copy the bodies of a window to their places in it. */
+  #read({ places, starts, bytes }: Window, isScattered: boolean): Promise<void> {
     const { journal } = this.#queue.engine;
-    // Of few it cannot be told whether they are in order.
-    const isLone = this.#queue.delays !== undefined && !isNear(this.#last, refs[0] as BodyRef);
-    this.#last = refs[refs.length - 1] as BodyRef;
-    if (!isLone && inOrder(refs)) {
-      return journal.load(refs, (index, source, start) => {
-        source.copy(bytes, offsets[index] as number, start, start + (refs[index] as BodyRef).length);
-      });
-    }
-    const order = sortedPlaces(refs);
-    const sorted = Array.from(order, (index) => refs[index] as BodyRef);
-    return journal.loadScattered(sorted, provesItself, (at, source, start) => {
-      const index = order[at] as number;
-      copyBytes(source, start, start + (refs[index] as BodyRef).length, bytes, offsets[index] as number);
-    });
+    const { lengths } = places;
+    const copy = (index: number, source: Buffer, start: number) => {
+      copyBytes(source, start, start + (lengths[index] as number), bytes, starts[index] as number);
+    };
+    if (isScattered || this.#isLone(places)) return journal.loadScattered(places, orderOf(places), provesItself, copy);
+    return journal.load(refsOf(places), copy);
+  }
+
+  /** Whether bodies are few, where they may be in no order, and far from where the last one was: what was read for that has not got them. */
+  #isLone({ segments, offsets }: Places): boolean {
+    const { segment, offset } = this.#last;
+    const last = segments.length - 1;
+    this.#last = { segment: segments[last] as number, offset: offsets[last] as number };
+    if (this.#queue.delays === undefined || last >= SCATTER_LOOK_ENTRIES) return false;
+    return segments[0] !== segment || Math.abs((offsets[0] as number) - offset) > NEAR_BYTES;
   }
 
   #loaded(window: Window, generation: number): void {
@@ -247,7 +260,7 @@ export class ReadAhead {
   }
 
   /** The entries of the next window: from `from` on, up to the first body that is in memory. Answers their bytes. */
-  #collect(from: number, positions: number[], refs: BodyRef[]): number {
+  #gather(from: number): number {
     const { engine } = this.#queue;
     const { ring, offset: laneOffset } = this.#queue.laneAt(from);
     const { bodies, limits } = engine;
@@ -256,63 +269,24 @@ export class ReadAhead {
     let entriesMax = Math.min(WINDOW_ENTRIES_MAX, this.#wish.demand);
     let isScattered = false;
     let bytes = 0;
-    for (let at = ring.next(from - laneOffset); at >= 0 && refs.length < entriesMax; at = ring.next(at + 1)) {
-      const row = ring.body(at);
-      const table = bodies.table(ring.info(at));
-      const segment = table.segment(row);
-      const offset = table.offset(row);
+    gathered.count = 0;
+    for (let at = ring.next(from - laneOffset); at >= 0 && gathered.count < entriesMax; at = ring.next(at + 1)) {
+      bodies.table(ring.info(at)).find(ring.body(at), place);
+      const { segment, offset, length } = place;
       if (bodies.locate(segment, offset)) {
         if (isScattered) continue;
         break;
       }
-      const length = table.length(row);
-      if (refs.length > 0 && bytes + length > bytesMax) break;
-      positions.push(laneOffset + at);
-      refs.push({ segment, offset, length });
+      if (gathered.count > 0 && bytes + length > bytesMax) break;
+      gathered.add(laneOffset + at, segment, offset, length);
       bytes += length;
-      if (refs.length !== SCATTER_LOOK_ENTRIES || !generous || inOrder(refs)) continue;
+      if (gathered.count !== SCATTER_LOOK_ENTRIES || !generous || gathered.areOrdered) continue;
       isScattered = true;
       bytesMax *= SCATTERED_WINDOWS;
       entriesMax = Math.min(SCATTERED_ENTRIES_MAX, this.#wish.demand);
     }
     return bytes;
   }
-}
-
-/** Messages that had a delay are handed out in another order than they came in. */
-function inOrder(refs: readonly BodyRef[]): boolean {
-  for (let n = 1; n < refs.length; n++) if (precedes(refs[n] as BodyRef, refs[n - 1] as BodyRef)) return false;
-  return true;
-}
-
-/** Whether a body lies about where the last one was: what was read for that most likely has it. */
-function isNear(last: BodyRef | undefined, { segment, offset }: BodyRef): boolean {
-  return last?.segment === segment && Math.abs(offset - last.offset) < NEAR_BYTES;
-}
-
-function precedes(a: BodyRef, b: BodyRef): boolean {
-  return a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
-}
-
-const NEAR_BYTES = 1024 * 1024;
-/** What lies nearer together is read together anyway. */
-const PLACE_BYTES = 4096;
-
-/** Indices of refs in the order of their places, roughly. */
-function sortedPlaces(refs: readonly BodyRef[]): Float64Array {
-  // Numbers sort much faster than anything that needs a comparison: place and index in one.
-  const count = 2 ** Math.ceil(Math.log2(refs.length));
-  const keys = new Float64Array(refs.length);
-  let first = Number.POSITIVE_INFINITY;
-  for (const { segment } of refs) first = Math.min(first, segment);
-  for (let n = 0; n < refs.length; n++) {
-    const { segment, offset } = refs[n] as BodyRef;
-    const place = (segment - first) * (2 ** 32 / PLACE_BYTES) + Math.floor(offset / PLACE_BYTES);
-    keys[n] = place * count + n;
-  }
-  keys.sort();
-  for (let n = 0; n < keys.length; n++) keys[n] = (keys[n] as number) % count;
-  return keys;
 }
 
 /** One window is delivered while the other one is read. */

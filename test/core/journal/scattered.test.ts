@@ -1,5 +1,6 @@
 import t from 'tap';
 import { SystemClock } from '../../../src/core/clock.ts';
+import type { BodyRef, Places } from '../../../src/core/journal/journal.ts';
 import { segmentPath } from '../../../src/core/journal/segment.ts';
 import { limitsWith } from '../../../src/core/limits.ts';
 import { Prng } from '../../../src/testing/prng.ts';
@@ -40,11 +41,20 @@ async function start(limits = SMALL, messages = 600, fails?: () => boolean): Pro
   return { core, disk, reads: () => reads };
 }
 
+function placesOf(refs: readonly BodyRef[]): [places: Places, order: number[]] {
+  const places = {
+    segments: Uint32Array.from(refs, (ref) => ref.segment),
+    offsets: Uint32Array.from(refs, (ref) => ref.offset),
+    lengths: Uint32Array.from(refs, (ref) => ref.length),
+  };
+  return [places, [...refs.keys()]];
+}
+
 /** Load some of the live bodies; answers the ids that came, each checked. */
 async function load(core: MiniCore, ids: readonly number[], proof = proves): Promise<number[]> {
   const refs = ids.map((id) => core.live.get(id)!);
   const came: number[] = [];
-  await core.journal.loadScattered(refs, proof, (index, bytes, at) => {
+  await core.journal.loadScattered(...placesOf(refs), proof, (index, bytes, at) => {
     assertBody(bytes, at, refs[index]!.length, ids[index]!);
     came.push(ids[index]!);
   });
@@ -99,7 +109,7 @@ t.test('a damaged body is never handed over', async (t) => {
   disk.flip(segmentPath(segment), offset + length - 1, 0);
   const refs = ids.map((id) => core.live.get(id)!);
   const came: number[] = [];
-  const loading = core.journal.loadScattered(refs, proves, (index, bytes, at) => {
+  const loading = core.journal.loadScattered(...placesOf(refs), proves, (index, bytes, at) => {
     assertBody(bytes, at, refs[index]!.length, ids[index]!);
     came.push(index);
   });
@@ -117,7 +127,7 @@ t.test('what was never there is refused', async (t) => {
     { segment: 1, offset, length: 1e6 },
     { segment: 99, offset: 200, length: 1 },
   ]) {
-    await t.rejects(core.journal.loadScattered([ref], proves, none), { code: 'journal-corrupt' });
+    await t.rejects(core.journal.loadScattered(...placesOf([ref]), proves, none), { code: 'journal-corrupt' });
   }
   await core.journal.close();
 });

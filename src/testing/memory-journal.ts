@@ -3,7 +3,15 @@
  * above the journal.
  */
 import type { Clock } from '../core/clock.ts';
-import type { BodyRef, EachBody, Places, Journal, JournalHandlers, Located, Recovery } from '../core/journal/journal.ts';
+import type {
+  BodyRef,
+  EachBody,
+  Journal,
+  JournalHandlers,
+  Located,
+  Places,
+  Recovery,
+} from '../core/journal/journal.ts';
 
 const SEGMENT_BYTES = 8 * 1024 * 1024;
 

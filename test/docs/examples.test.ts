@@ -35,7 +35,11 @@ const PAGES: readonly (readonly [page: string, prelude: string])[] = [
   ['docs/policies.md', declare('logs.web', 'work')],
   ['docs/queue-rules.md', ''],
   ['docs/redrive.md', declare('dead')],
-  ['docs/topics.md', ''],
+  [
+    'docs/topics.md',
+    `curl -u guest:guest -X PUT localhost:15672/v1/streams/readings -H 'content-type: application/json' \
+       -d '{"partitions":1}'`,
+  ],
   ['docs/transactions.md', [declare('invoices', 'orders'), publish('orders'), lease('orders')].join('\n')],
   ['docs/protocols/http.md', ''],
 ];
@@ -43,12 +47,16 @@ const PAGES: readonly (readonly [page: string, prelude: string])[] = [
 /** Examples that call the HTTP API: blocks of shell, and indented commands. */
 function examplesIn(page: string): string[] {
   const text = readFileSync(new URL(page, ROOT), 'utf8');
-  const blocks = text.matchAll(/^```sh\n([\s\S]*?)^```$|^(?: {4}(?:curl |[A-Z]+=).*\n(?: {4}.*\n)*)/gm);
+  const blocks = text.matchAll(/^```sh\n([\s\S]*?)^```$|^(?: {4}(?:curl |printf |[A-Z]+=).*\n(?: {4}.*\n)*)/gm);
   return [...blocks].map(([all, block]) => block ?? all).filter((block) => block.includes('curl'));
 }
 
 /** Where an example has a word in capitals, its reader puts what an answer had under that name. */
 const PLACEHOLDERS = ['lease', 'member'];
+
+/** Remember what an answer has under a name. */
+const found = (name: string, folder: string): string =>
+  `value=$(sed -nE 's/.*"${name}":"([^"]*).*/\\1/p' $answer); [ -n "$value" ] && echo "$value" > ${folder}/${name}`;
 
 /** A `curl` that fails when the answer is an error, and fills in placeholders. @param real path of the real one */
 const wrapper = (real: string, folder: string): string => `#!/bin/bash
@@ -56,12 +64,11 @@ args=("$@")
 for name in ${PLACEHOLDERS.join(' ')}; do
   args=("\${args[@]//\${name^^}/$(cat ${folder}/$name 2> /dev/null)}")
 done
-answer=$(${real} -sS --fail-with-body --max-time 20 "\${args[@]}")
+answer=${folder}/answer
+${real} -sS --fail-with-body --max-time 20 "\${args[@]}" > $answer
 code=$?
-echo "$answer"
-for name in ${PLACEHOLDERS.join(' ')}; do
-  [[ $answer =~ "$name":"([^"]+) ]] && echo "\${BASH_REMATCH[1]}" > ${folder}/$name
-done
+cat $answer
+${PLACEHOLDERS.map((name) => found(name, folder)).join('\n')}
 exit $code
 `;
 
@@ -81,6 +88,7 @@ for (const [page, prelude] of PAGES) {
     t.teardown(() => server.close());
     const script = [prelude, ...examples].join('\n').replaceAll(':15672', `:${server.ports.http}`);
     const shell = spawn('bash', ['-ec', script], {
+      cwd: folder,
       env: { PATH: `${folder}:${process.env['PATH']}` },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -1,7 +1,7 @@
 /** Judges deliveries: whether a message may be handed out, to that consumer, now and before all others. */
 import { strict as assert } from 'node:assert';
 import { TURN_MS } from './fates.ts';
-import { isAt, type Knowledge } from './knowledge.ts';
+import { isAt, type Knowledge, QUIET_MS } from './knowledge.ts';
 import { type ModelConsumer, type ModelQueue, matches, surelyTakes } from './model-queue.ts';
 import { goesBefore } from './order.ts';
 import { type Entry, isPlace, type Lineage, NOWHERE, type Place, type Span, tell } from './place.ts';
@@ -111,12 +111,15 @@ export class Judge {
 
   /** Nothing has happened for a while: nothing is left that somebody would take. */
   checkNothingStuck(): void {
+    const now = this.#knowledge.world.now();
     for (const queue of this.#knowledge.queues.values()) {
       if (queue.rules.singleActive) continue;
       for (const lineage of queue.lineages) {
         const takes = (one: ModelConsumer): boolean => surelyTakes(one) && matches(one, lineage);
         const isWanted = lineage.group === 0 ? queue.consumers.some(takes) : queue.consumers.every(takes);
-        const stuck = isWanted && queue.consumers.length > 0 && this.#isDeliverable(lineage, queue, () => true);
+        const isOld = lineage.places.every((place) => isPlace(place) && now - place.toMs >= QUIET_MS);
+        const stuck =
+          isWanted && isOld && queue.consumers.length > 0 && this.#isDeliverable(lineage, queue, () => true);
         assert(!stuck, `${queue.name}: ${lineage.id} could be delivered, and is not`);
       }
     }

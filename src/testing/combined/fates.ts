@@ -174,7 +174,7 @@ export class Fates {
       gaveUpTick,
     });
     const place: Place = { entry: heir, state: 'ready', returns: [0, 0], failures: [0, 0], fromMs, toMs: fromMs };
-    if (!target.refuses || target.rules.maxLength === Number.POSITIVE_INFINITY) return [place];
+    if (!target.refuses || !target.isBounded) return [place];
     // It may be full.
     if (target.handsOn) return [place, ...this.#afterlife(place, 'maxlen', undefined)];
     return rule.keeps ? [place] : [place, NOWHERE];
@@ -185,6 +185,11 @@ export class Fates {
   /** A queue has so many ready messages: if they are too many, the first go. Answers how many are left. */
   dropHead(queue: ModelQueue, ready: number): number {
     const excess = ready - queue.rules.maxLength;
+    // How many bytes these are is known to within some.
+    if (queue.rules.maxBytes !== Number.POSITIVE_INFINITY) {
+      this.crowd(queue);
+      return ready;
+    }
     // Others are on their way, perhaps, and there will be too many then.
     if (excess <= 0) this.crowd(queue);
     if (queue.refuses || excess <= 0) return ready;
@@ -208,13 +213,16 @@ export class Fates {
 
   /** A queue may have more messages than it may. */
   crowd(queue: ModelQueue): void {
-    if (queue.refuses || queue.rules.maxLength === Number.POSITIVE_INFINITY) return;
-    const excess = this.#knowledge.bounds(queue, 'ready')[1] - queue.rules.maxLength;
-    if (excess > 0) for (const one of this.#droppable(queue, excess)) this.mayDie(one, 'maxlen');
+    const { maxLength, maxBytes } = queue.rules;
+    if (queue.refuses || !queue.isBounded) return;
+    const excess = this.#knowledge.bounds(queue, 'ready')[1] - maxLength;
+    const excessBytes = maxBytes === Number.POSITIVE_INFINITY ? 0 : this.#knowledge.readyBytes(queue)[1] - maxBytes;
+    if (excess <= 0 && excessBytes <= 0) return;
+    for (const one of this.#droppable(queue, excess, excessBytes)) this.mayDie(one, 'maxlen');
   }
 
-  /** The places that may be among the first `count` to be dropped. */
-  #droppable(queue: ModelQueue, count: number): Place[] {
+  /** The places that may be among the first to be dropped until `count` are gone, and `bytes`. */
+  #droppable(queue: ModelQueue, count: number, bytes = 0): Place[] {
     const places: Place[] = [];
     const sure: Entry[] = [];
     for (const lineage of queue.lineages) {
@@ -222,7 +230,10 @@ export class Fates {
       places.push(...ready);
       if (lineage.isSure && ready[0] !== undefined) sure.push(ready[0].entry);
     }
-    return places.filter(({ entry }) => sure.filter((other) => dropsBefore(other, entry)).length < count);
+    return places.filter(({ entry }) => {
+      const before = sure.filter((other) => dropsBefore(other, entry));
+      return before.length < count || before.reduce((sum, other) => sum + other.bytes[0], 0) < bytes;
+    });
   }
 }
 

@@ -133,6 +133,18 @@ export class Knowledge {
     return [least, most];
   }
 
+  /** Between how many bytes are ready in a queue. */
+  readyBytes(queue: ModelQueue): Span {
+    let least = 0;
+    let most = 0;
+    for (const lineage of queue.lineages) {
+      const sizes = lineage.placesIn(queue, 'ready').map(({ entry }) => entry.bytes);
+      if (sizes.length === lineage.places.length) least += Math.min(...sizes.map(([from]) => from));
+      if (sizes.length > 0) most += Math.max(...sizes.map(([, to]) => to));
+    }
+    return [least, most];
+  }
+
   /** Compare the counts of ready messages with what the broker says, and learn from them. */
   compare(): void {
     for (let again = true; again; ) {

@@ -40,6 +40,11 @@ export class ModelQueue {
     return this.consumers.some((one) => !one.pull && !one.isOver);
   }
 
+  /** It may be full. */
+  get isBounded(): boolean {
+    return Math.min(this.rules.maxLength, this.rules.maxBytes) < Number.POSITIVE_INFINITY;
+  }
+
   get refuses(): boolean {
     return this.rules.overflow !== 'drop-head';
   }

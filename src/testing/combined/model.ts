@@ -16,6 +16,7 @@ import {
   NOWHERE,
   type Place,
   type Span,
+  storedBytes,
   tell,
   UNPUBLISHED,
   type Unit,
@@ -33,6 +34,8 @@ export interface Published {
   readonly delayMs: number;
   /** From when a time to live of its queue counts, if not from when it comes. */
   readonly agesFromMs?: number | undefined;
+  /** Of body and properties. */
+  readonly bytes: number;
   readonly color: number;
   readonly group: number;
   /** 0 = none. */
@@ -113,19 +116,19 @@ export class Model {
     const { persistent, priority, ttlMs, delayMs } = published;
     const lineage = new Lineage(published);
     knowledge.lineages.set(lineage.id, lineage);
-    const isFull = delayMs === 0 && queue.refuses && before >= queue.rules.maxLength;
+    // What happens as a whole is refused as a whole.
+    const refused = unit === undefined ? this.isFull(queue, [published], before) : false;
     if (this.#isRepeat(queue, published)) {
       knowledge.put(lineage, [NOWHERE]);
-      return { refused: isFull ? undefined : false, ready: before };
+      return { refused: refused === false ? false : undefined, ready: before };
     }
-    const refused = delayMs === 0 && queue.refuses && before >= queue.rules.maxLength;
-    if (refused && !queue.handsOn) {
+    if (refused === true && !queue.handsOn) {
       knowledge.put(lineage, [NOWHERE]);
       return { refused, ready: before };
     }
     if (published.dedupId !== '' && queue.rules.dedup !== undefined) {
       const survives = persistent && queue.logged;
-      queue.ids.push({ id: published.dedupId, lineage, ms: now, isSure: true, survives });
+      queue.ids.push({ id: published.dedupId, lineage, ms: now, isSure: refused === false, survives });
     }
     const waits = persistent && queue.logged;
     const tick = knowledge.tick();
@@ -160,15 +163,28 @@ export class Model {
       unit.published.push(lineage);
       lineage.units.push(unit);
     }
-    if (refused) {
-      this.#fates.die(place, 'maxlen');
-      return { refused, ready: before };
-    }
+    if (refused === true) this.#fates.die(place, 'maxlen');
+    else if (refused === undefined && queue.handsOn) this.#fates.mayDie(place, 'maxlen');
+    else if (refused === undefined) knowledge.widen(lineage, [UNPUBLISHED]);
+    if (refused !== false) return { refused, ready: before };
     if (delayMs > 0) return { refused, ready: before };
     if (isOpen) this.#fates.crowd(queue);
     const replaced = queue.rules.keepsLast && lineage.slot !== 0 ? this.#replace(lineage, queue) : 0;
     if (isOpen) return { refused, ready: before };
     return { refused, ready: this.#fates.dropHead(queue, before + 1 - replaced) };
+  }
+
+  /** Whether a queue that refuses has no room for messages; undefined: that is not known. @param before ready messages in it */
+  isFull(queue: ModelQueue, coming: readonly Published[], before: number): boolean | undefined {
+    const { maxLength, maxBytes } = queue.rules;
+    const now = coming.filter(({ delayMs }) => delayMs === 0);
+    if (!queue.refuses || now.length === 0) return false;
+    if (before + now.length > maxLength) return true;
+    if (maxBytes === Number.POSITIVE_INFINITY) return false;
+    const [least, most] = this.knowledge.readyBytes(queue);
+    const sizes = now.map(({ bytes }) => storedBytes(bytes));
+    if (sizes.reduce((sum, [size]) => sum + size, least) > maxBytes) return true;
+    return sizes.reduce((sum, [, size]) => sum + size, most) > maxBytes ? undefined : false;
   }
 
   /** "A message whose id it remembers is a repeat." */
@@ -205,9 +221,13 @@ export class Model {
   }
 
   /** The broker says that a message is as safe as was asked. */
-  confirmed(id: number): void {
+  confirmed(id: number, isRefused = false): void {
     const lineage = this.knowledge.lineages.get(id);
     if (lineage === undefined) return;
+    const { places } = lineage;
+    if (places.includes(UNPUBLISHED) && !lineage.isSure) {
+      this.knowledge.narrow(lineage, (place) => (place === UNPUBLISHED) === isRefused);
+    }
     lineage.confirmedMs = this.#world.now();
     this.knowledge.learn();
     for (const place of [...lineage.places, ...lineage.past.map((past) => past.place)]) {

@@ -48,7 +48,9 @@ export class Entry {
   readonly parent: Entry | undefined;
   gaveUpTick: number | undefined;
 
-  constructor(facts: Omit<Entry, 'history' | 'isLevelSure' | 'expiresFromMs' | 'expiresToMs' | 'comesAgain'>) {
+  constructor(
+    facts: Omit<Entry, 'history' | 'bytes' | 'isLevelSure' | 'expiresFromMs' | 'expiresToMs' | 'comesAgain'>,
+  ) {
     this.lineage = facts.lineage;
     this.queue = facts.queue;
     this.level = facts.level;
@@ -77,6 +79,11 @@ export class Entry {
     this.toMs = Number.POSITIVE_INFINITY;
     this.gaveUpTick = undefined;
     this.isVisible = 'perhaps';
+  }
+
+  /** Its size as stored. */
+  get bytes(): Span {
+    return storedBytes(this.lineage.bytes, this.deaths.length);
   }
 
   /** It may have expired from this time on. */
@@ -139,6 +146,8 @@ export class Lineage {
   readonly id: number;
   readonly persistent: boolean;
   readonly priority: number;
+  /** Bytes of body and properties. */
+  readonly bytes: number;
   /** What filters ask for. */
   readonly color: number;
   /** Message group; 0 = none. */
@@ -156,10 +165,11 @@ export class Lineage {
   /** What it may fall back to when the broker dies now, and until when that was so. */
   past: readonly { readonly place: Whereabouts; readonly untilMs: number; readonly serial: number }[] = [];
 
-  constructor(facts: Pick<Lineage, 'id' | 'persistent' | 'priority' | 'color' | 'group' | 'slot'>) {
+  constructor(facts: Pick<Lineage, 'id' | 'persistent' | 'priority' | 'bytes' | 'color' | 'group' | 'slot'>) {
     this.id = facts.id;
     this.persistent = facts.persistent;
     this.priority = facts.priority;
+    this.bytes = facts.bytes;
     this.color = facts.color;
     this.group = facts.group;
     this.slot = facts.slot;
@@ -187,6 +197,11 @@ export class Lineage {
   isSurely(queue: ModelQueue, state: PlaceState): boolean {
     return this.placesIn(queue, state).length === this.places.length;
   }
+}
+
+/** "Body, properties, names and some 30 bytes", and what became of it. @param bytes of body and properties */
+export function storedBytes(bytes: number, deaths = 0): Span {
+  return [bytes + 30, bytes + 120 + 400 * deaths];
 }
 
 /** The history after one more death. */

@@ -13,6 +13,12 @@ import type { Session } from './session.ts';
 /** What filters tell messages apart by. */
 const COLORS = 3;
 
+interface Room {
+  readonly before: Map<ModelQueue, number>;
+  readonly full: ModelQueue[];
+  readonly mayBeFull: ModelQueue[];
+}
+
 export class Publishing {
   readonly #session: Session;
   #lastId = 0;
@@ -51,7 +57,17 @@ export class Publishing {
       if (delayMs > 0) message.deliverAtMs = dueMs;
       if (ttlMs !== undefined) message.expiresAtMs = dueMs + ttlMs;
       const marks = { color, group, slot, dedupId: dedup === 0 ? '' : `${dedup}` };
-      const published = { id, persistent, priority, ...marks, delayMs, ttlMs: ttlMs ?? Number.POSITIVE_INFINITY };
+      const { headStart, headEnd, bodyStart, bodyEnd } = message;
+      const size = headEnd - headStart + bodyEnd - bodyStart;
+      const published = {
+        id,
+        bytes: size,
+        persistent,
+        priority,
+        ...marks,
+        delayMs,
+        ttlMs: ttlMs ?? Number.POSITIVE_INFINITY,
+      };
       yield { message, published };
     }
   }
@@ -64,7 +80,7 @@ export class Publishing {
     for (const { address, message } of parts) transaction.publish(address, message, 0);
     const settled: Held[] = [];
     for (const facts of settles) this.#settleIn(transaction, facts, settled);
-    const { before, full } = this.#roomFor(parts);
+    const { before, full, mayBeFull } = this.#roomFor(parts);
     const unit: Unit = { published: [], removed: [], happened: undefined };
     const done = [() => model.happened(unit)];
     // The model has to know all that it does before it is told that it is durable, which may be at once.
@@ -76,7 +92,7 @@ export class Publishing {
       transaction.commit(tell);
     } catch (error) {
       assert(error instanceof CoreError && error.code === 'limit-exceeded', String(error));
-      assert(full.length > 0, `refused, and there is room: ${error.message}`);
+      assert(mayBeFull.length > 0, `refused, and there is room: ${error.message}`);
       transaction.close();
       this.#session.log.push('transaction refused');
       return;
@@ -109,14 +125,18 @@ export class Publishing {
     });
   }
 
-  /** How many messages are ready in each queue, and which queues have no room for all that is to come. */
-  #roomFor(parts: readonly Part[]): { before: Map<ModelQueue, number>; full: ModelQueue[] } {
+  /** How many messages are ready in each queue, and which queues have no room for all that is to come, certainly or perhaps. */
+  #roomFor(parts: readonly Part[]): Room {
     const before = new Map(this.#session.queues.map((queue) => [queue, this.#session.readyIn(queue.name)]));
-    const full = this.#session.queues.filter((queue) => {
-      const coming = parts.filter((part) => part.queue === queue && part.published.delayMs === 0).length;
-      return queue.refuses && coming > 0 && (before.get(queue) ?? 0) + coming > queue.rules.maxLength;
-    });
-    return { before, full };
+    const full: ModelQueue[] = [];
+    const mayBeFull: ModelQueue[] = [];
+    for (const [queue, ready] of before) {
+      const coming = parts.filter((part) => part.queue === queue).map(({ published }) => published);
+      const isFull = this.#session.model.isFull(queue, coming, ready);
+      if (isFull === true) full.push(queue);
+      if (isFull !== false) mayBeFull.push(queue);
+    }
+    return { before, full, mayBeFull };
   }
 
   /** Messages that are prepared, and published when they are committed, perhaps after a restart. */
@@ -135,8 +155,8 @@ export class Publishing {
     if (restarts && isSafe) await this.#session.restart('kill');
     await this.#session.quiet();
     const there = parts.filter(({ queue }) => this.#session.has(queue));
-    const { before, full } = this.#roomFor(there);
-    const op = commits && full.length === 0 ? 'commit' : 'rollback';
+    const { before, mayBeFull } = this.#roomFor(there);
+    const op = commits && mayBeFull.length === 0 ? 'commit' : 'rollback';
     const unit: Unit = { published: [], removed: [], happened: undefined };
     let told = false;
     this.#session.client.finishHalf('sim', half, op, (error) => {

@@ -11,6 +11,8 @@ export interface ModelRules {
   /** It goes when nobody has used it for so long. */
   readonly expiresMs: number;
   readonly maxLength: number;
+  /** Bytes of all that is ready. */
+  readonly maxBytes: number;
   readonly overflow: 'drop-head' | 'reject-publish' | 'reject-publish-dlx';
   /** Failures that are too many; Infinity = none. */
   readonly deliveryLimit: number;
@@ -42,6 +44,7 @@ export function modelRules(args: Arguments): ModelRules {
     ttlMs: number('x-message-ttl', Number.POSITIVE_INFINITY),
     expiresMs: number('x-expires', Number.POSITIVE_INFINITY),
     maxLength: number('x-ring-size', number('x-max-length', Number.POSITIVE_INFINITY)),
+    maxBytes: number('x-max-length-bytes', Number.POSITIVE_INFINITY),
     isRing: args['x-ring-size'] !== undefined,
     keepsLast: args['x-last-value-key'] !== undefined,
     dedup:
@@ -67,13 +70,17 @@ export function drawArguments(prng: Prng): Arguments {
     const overflow = prng.pick(['drop-head', 'drop-head', 'reject-publish', 'reject-publish-dlx']);
     args['x-overflow'] = overflow;
     // One that never takes anything would make others keep their dead letters for ever.
-    args['x-max-length'] = prng.between(overflow === 'drop-head' ? 0 : 1, 12);
+    const isInBytes = prng.chance(0.35);
+    if (!isInBytes || prng.chance(0.4)) args['x-max-length'] = prng.between(overflow === 'drop-head' ? 0 : 1, 12);
+    if (isInBytes) {
+      args['x-max-length-bytes'] = overflow === 'drop-head' ? prng.between(0, 2000) : prng.between(8000, 12_000);
+    }
   } else if (prng.chance(0.08)) args['x-ring-size'] = prng.between(1, 12);
   if (prng.chance(0.15)) {
     if (prng.chance(0.7)) args['x-dedup-count-max'] = prng.between(1, 20);
     if (prng.chance(0.5) || args['x-dedup-count-max'] === undefined) args['x-dedup-window-ms'] = prng.between(5, 300);
   }
-  if (args['x-max-length'] === undefined && args['x-ring-size'] === undefined && prng.chance(0.12)) {
+  if (args['x-overflow'] === undefined && args['x-ring-size'] === undefined && prng.chance(0.12)) {
     args['x-last-value-key'] = 'slot';
   }
   if (prng.chance(0.25)) args['x-delivery-limit'] = prng.between(0, 3);
@@ -96,12 +103,14 @@ export function drawLiveRules(prng: Prng): Arguments {
   if (prng.chance(0.4)) rules['max-priority'] = prng.pick([1, 5, 255]);
   if (prng.chance(0.3)) rules['dead-letter-routing-key'] = prng.pick(QUEUE_NAMES);
   if (prng.chance(0.3)) rules['max-length'] = prng.between(1, 12);
+  if (prng.chance(0.2)) rules['max-length-bytes'] = prng.between(100, 2000);
   return rules;
 }
 
 function drawDeadLetters(prng: Prng, args: { [name: string]: string | number | boolean }): void {
   args['x-dead-letter-exchange'] = prng.chance(0.05) ? 'nowhere' : '';
   if (prng.chance(0.85)) args['x-dead-letter-routing-key'] = prng.pick(QUEUE_NAMES);
-  const keeps = prng.chance(0.25) && (args['x-max-length'] === undefined || args['x-overflow'] === 'reject-publish');
+  const overflow = args['x-overflow'] ?? 'reject-publish';
+  const keeps = prng.chance(0.25) && overflow === 'reject-publish';
   if (keeps) args['x-dead-letter-strategy'] = 'at-least-once';
 }

@@ -127,7 +127,7 @@ export class Session {
       assert(asked !== undefined, 'a confirm nobody asked for');
       const isRefused = refused.includes(this.#confirmed + 1);
       if (asked.refused !== undefined) assert.equal(isRefused, asked.refused, `${asked.id} is refused`);
-      this.model.confirmed(asked.id);
+      this.model.confirmed(asked.id, isRefused);
     }
     this.#confirmedMs = this.broker.clock.now();
     this.log.push(`confirmed up to ${this.#asked[upTo - 1]?.id}`);

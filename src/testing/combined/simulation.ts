@@ -89,6 +89,8 @@ export class CombinedSimulation {
       assert.equal(info.unsettled, out, `${queue.name}: unsettled`);
       const isBounded = queue.rules.overflow === 'drop-head';
       assert(!isBounded || info.ready <= queue.rules.maxLength, `${queue.name} is longer than it may be`);
+      const [bytes] = model.knowledge.readyBytes(queue);
+      assert(!isBounded || bytes <= queue.rules.maxBytes, `${queue.name} has ${bytes} bytes, and may have fewer`);
     }
     const names = admin.queues('/').map(({ name }) => name);
     assert.deepEqual(names.sort(), [...model.knowledge.queues.keys()].sort());
@@ -128,8 +130,10 @@ export class CombinedSimulation {
     const { refuses, keepsLast, deadLetter, isRing } = { ...queue.rules, refuses: queue.refuses };
     const isMeant = (name: string): boolean => {
       if (name === 'dead-letter-routing-key') return deadLetter !== undefined;
+      // One that never takes anything would make others keep their dead letters for ever.
+      if (name === 'max-length-bytes' && refuses) return false;
       // Rules that cannot be together are left out by the broker; the model is not about that.
-      return name !== 'max-length' || !(keepsLast || isRing || (deadLetter?.keeps === true && !refuses));
+      return !name.startsWith('max-length') || !(keepsLast || isRing || (deadLetter?.keeps === true && !refuses));
     };
     const live = Object.fromEntries(Object.entries(rules).filter(([name]) => isMeant(name)));
     const args = Object.entries(live).map(([name, value]) => [`x-${name}`, value] as const);

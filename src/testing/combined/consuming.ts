@@ -3,7 +3,7 @@ import { strict as assert } from 'node:assert';
 import type { DeliveryBatch, ErrorCode, HubValue, Message, SettleOp } from '../../core/index.ts';
 import { idOf } from '../sim-broker.ts';
 import type { ConsumerFacts, Step } from './commands.ts';
-import type { ModelConsumer, ModelQueue } from './model-queue.ts';
+import { isUser, type ModelConsumer, type ModelQueue } from './model-queue.ts';
 import { choose } from './parts.ts';
 import type { Lineage } from './place.ts';
 import type { Session } from './session.ts';
@@ -141,9 +141,9 @@ export class Consuming {
   }
 
   /** It will be no consumer any more: up to now, the queue is used. */
-  #mayBeLast({ queue, pull, isOver }: ModelConsumer): void {
+  #mayBeLast(consumer: ModelConsumer): void {
     const now = this.#session.broker.clock.now();
-    if (!pull && !isOver) queue.usedMs = [now, now];
+    if (isUser(consumer)) consumer.queue.usedMs = [now, now];
   }
 
   #leave(consumer: ModelConsumer, lost: boolean): void {

@@ -55,6 +55,7 @@ export class Judge {
     const out: Place = { ...place, state: 'out', ...counts, fromMs: now, toMs: now };
     this.#knowledge.put(lineage, consumer.settled ? [NOWHERE] : [out]);
     consumer.credit--;
+    if (consumer.pull && consumer.credit === 0) queue.usedMs = [now, now];
     return lineage;
   }
 

@@ -35,9 +35,13 @@ export class ModelQueue {
     this.usedMs = [nowMs, nowMs];
   }
 
-  /** Somebody consumes it: requests for single messages and cancelled consumers do not count. */
+  /** Somebody consumes it, or waits for a message. */
   get isUsed(): boolean {
-    return this.consumers.some((one) => !one.pull && !one.isOver);
+    return this.consumers.some((one) => isUser(one) && !(one.pull && one.mayBePaused));
+  }
+
+  get mayBeUsed(): boolean {
+    return this.consumers.some(isUser);
   }
 
   /** It may be full. */
@@ -73,6 +77,11 @@ export interface ModelConsumer {
   isOver: boolean;
   /** By number of delivery. */
   readonly out: Map<number, Lineage>;
+}
+
+/** Its queue is in use: cancelled consumers do not count, nor those that take on request and have not asked. */
+export function isUser({ pull, credit, isOver }: ModelConsumer): boolean {
+  return !isOver && (!pull || credit > 0);
 }
 
 /** Whether its filter lets a message pass. */

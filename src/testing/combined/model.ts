@@ -90,6 +90,7 @@ export class Model {
     const { name, rules } = queue;
     const now = this.#world.now();
     if (queue.isUsed) queue.usedMs = [now, now];
+    else if (queue.mayBeUsed) queue.usedMs = [queue.usedMs[0], now];
     const [mostMs, leastMs] = queue.usedMs.map((ms) => now - ms) as [number, number];
     if (this.#world.exists(name)) {
       assert(leastMs <= rules.expiresMs + TURN_MS, `${name}: nobody has used it for ${leastMs} ms, and it is there`);

@@ -67,14 +67,20 @@ export class Session {
     this.consumers = this.consumers.filter(({ queue }) => this.has(queue));
   }
 
+  /** That a queue is gone because nobody used it shall be on disk, whatever comes. */
+  async #settleUnused(): Promise<void> {
+    for (;;) {
+      this.observe();
+      const waitMs = this.model.unusedMs + QUIET_MS - this.broker.clock.now();
+      if (waitMs <= 0) return;
+      await this.broker.clock.advance(waitMs);
+      this.rethrow();
+    }
+  }
+
   /** End the broker and start it again. */
   async restart(how: RestartKind): Promise<void> {
-    do {
-      this.observe();
-      // That a queue is gone is on disk, whatever the end.
-      await this.broker.clock.advance(Math.max(0, this.model.unusedMs + QUIET_MS - this.broker.clock.now()));
-      this.rethrow();
-    } while (this.model.unusedMs + QUIET_MS > this.broker.clock.now());
+    await this.#settleUnused();
     const ended = await this.broker.restart(how);
     this.rethrow();
     this.model.restarted(ended);

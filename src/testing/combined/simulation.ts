@@ -40,6 +40,7 @@ export class CombinedSimulation {
       this.#compare();
     }
     await this.#session.restart('clean');
+    this.#compare();
     await this.#findAll();
   }
 

@@ -1,17 +1,15 @@
 /** Sealed batches and single messages, crashes at random moments, against a model. `--seed N --seeds N` for other and more seeds. */
-import { parseArgs } from 'node:util';
 import t from 'tap';
-import { CONFIRM, type MessageOrigin } from '../../../src/core/index.ts';
+import { CONFIRM, FLAG_DURABLE, Message, type MessageOrigin } from '../../../src/core/index.ts';
 import { dump } from '../../../src/testing/dump.ts';
 import { Prng } from '../../../src/testing/prng.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
 import { durably, key, newDisk } from '../fixture.ts';
-import { batchOf, pack, plainLines, readSealed, registerFormats } from './batch-formats.ts';
+import { seedsOf } from '../seeds.ts';
+import { batchOf, type Line, pack, plainLines, readSealed, registerFormats } from './batch-formats.ts';
 import { createTopic, detail, type Lab, lab, readAll, reopened, SMALL } from './support.ts';
 
-const { values } = parseArgs({ strict: false, options: { seed: { type: 'string' }, seeds: { type: 'string' } } });
-const firstSeed = Number(values.seed ?? 1);
-const seedCount = Number(values.seeds ?? 15);
+const { seeds, timeout } = seedsOf(15);
 
 interface ModelBatch {
   readonly offset: number;
@@ -110,30 +108,164 @@ async function compare(one: Lab, model: Model, where: string): Promise<void> {
   if (found.length !== wanted.length) throw new Error(`${where}: ${found.length} of ${wanted.length} batches`);
 }
 
-t.test('crashes leave a batch whole or not at all, and never change its bytes or its offsets', async (t) => {
-  if (seedCount > 100) t.setTimeout(0);
-  for (let seed = firstSeed; seed < firstSeed + seedCount; seed++) {
-    const prng = new Prng(seed);
-    const clock = new SimClock();
-    const disk = newDisk(clock, { seed });
-    let one = await lab(SMALL, disk, clock);
-    registerFormats(one);
-    await createTopic(one, { partitions: 1, retentionBytes: 20_000 });
-    const origin = await clock.drive(one.broker.admin.topics.openOrigin('/', 'p'));
-    const model: Model = { bodies: [], batches: [], sure: 0, sent: [] };
-    for (let life = 0; life < 4; life++) {
-      await live(one, model, origin, prng);
-      if (prng.chance(0.3)) disk.kill();
-      else disk.crash();
-      clock.clear();
-      one = await lab(SMALL, disk, clock);
+t.test(
+  'crashes leave a batch whole or not at all, and never change its bytes or its offsets',
+  { timeout },
+  async (t) => {
+    for (const seed of seeds) {
+      const prng = new Prng(seed);
+      const clock = new SimClock();
+      const disk = newDisk(clock, { seed });
+      let one = await lab(SMALL, disk, clock);
       registerFormats(one);
-      const where = `seed ${seed}, life ${life}`;
-      const replayed = dump((await reopened(one)).internals.topology);
-      t.same(replayed, dump(one.internals.topology), where);
-      await compare(one, model, where);
+      await createTopic(one, { partitions: 1, retentionBytes: 20_000 });
+      const origin = await clock.drive(one.broker.admin.topics.openOrigin('/', 'p'));
+      const model: Model = { bodies: [], batches: [], sure: 0, sent: [] };
+      for (let life = 0; life < 4; life++) {
+        await live(one, model, origin, prng);
+        if (prng.chance(0.3)) disk.kill();
+        else disk.crash();
+        clock.clear();
+        one = await lab(SMALL, disk, clock);
+        registerFormats(one);
+        const where = `seed ${seed}, life ${life}`;
+        const replayed = dump((await reopened(one)).internals.topology);
+        t.same(replayed, dump(one.internals.topology), where);
+        await compare(one, model, where);
+      }
+      await clock.drive(one.close());
     }
-    await clock.drive(one.close());
+    t.pass(`${seeds.length} seeds from ${seeds[0]}`);
+  },
+);
+
+// ---- Compaction ---------------------------------------------------------------------------------------------------
+
+interface KeyedModel {
+  /** By offset; an empty body is a tombstone. */
+  readonly lines: Line[];
+  readonly batches: Map<number, { readonly count: number; readonly body: string }>;
+}
+
+/** Append to a compacted topic until a random moment; answers how much is sure to be there. */
+async function liveCompacted(one: Lab, model: KeyedModel, prng: Prng): Promise<number> {
+  let sure = 0;
+  const ends: number[] = [];
+  const producer = one.client.producer({
+    onConfirm: (upTo) => {
+      sure = ends[upTo - 1] as number;
+    },
+  });
+  const address = producer.address('', key('t'));
+  const lineAt = (offset: number): Line => {
+    const body = prng.chance(0.15) ? '' : `${offset} ${'c'.repeat(prng.below(150))}`;
+    return { group: prng.chance(0.2) ? '' : `k${prng.below(prng.chance(0.5) ? 5 : 100)}`, body };
+  };
+  for (let steps = prng.between(10, 60); steps > 0; steps--) {
+    const act = prng.weighted({ batch: 10, single: 6, wait: 4, sweep: 2, truncate: 1, checkpoint: 1 });
+    if (act === 'wait') await one.clock.advance(prng.between(1, 40));
+    else if (act === 'sweep') await one.clock.advance(prng.between(500, 2000));
+    else if (act === 'checkpoint') void one.internals.checkpointer.run();
+    else if (act === 'truncate') {
+      const { start, durableEnd } = detail(one);
+      const offset = Math.min(durableEnd, start + prng.below(20));
+      one.broker.admin.topics.truncate('/', 't', 0, offset).catch(() => {});
+    } else {
+      const offset = model.lines.length;
+      const count = act === 'single' ? 1 : prng.between(1, 12);
+      const lines = Array.from({ length: count }, (_, n) => lineAt(offset + n));
+      model.lines.push(...lines);
+      ends.push(model.lines.length);
+      if (act === 'single') producer.publish(address, keyed(lines[0] as Line), CONFIRM);
+      else {
+        const body = pack(lines, prng.chance(0.5));
+        producer.appendBatch(address, batchOf(body), CONFIRM);
+        model.batches.set(offset, { count, body: body.toString('latin1') });
+      }
+    }
   }
-  t.pass(`${seedCount} seeds from ${firstSeed}`);
-});
+  return sure;
+}
+
+function keyed({ group, body }: Line): Message {
+  const message = new Message();
+  message.format = 1;
+  message.flags = FLAG_DURABLE;
+  message.bytes = Buffer.from(group + body);
+  message.groupEnd = message.headStart = message.headEnd = message.bodyStart = group.length;
+  message.bodyEnd = message.bytes.length;
+  message.partition = 0;
+  return message;
+}
+
+async function compareCompacted(one: Lab, model: KeyedModel, where: string): Promise<void> {
+  const { bodies, offsets } = await readAll(one);
+  const { start, end } = detail(one);
+  const wrong = offsets.findIndex((offset, n) => bodies[n] !== model.lines[offset]?.body);
+  if (wrong >= 0) throw new Error(`${where}: offset ${offsets[wrong]} is ${bodies[wrong]}`);
+  const there = new Set(offsets);
+  const newest = new Map<string, number>();
+  for (let offset = end - 1; offset >= start; offset--) {
+    const { group, body } = model.lines[offset] as Line;
+    const isNewest = group === '' || !newest.has(group);
+    if (!newest.has(group)) newest.set(group, offset);
+    if (isNewest && !there.has(offset) && (group === '' || body !== '')) {
+      throw new Error(`${where}: offset ${offset}, the newest of '${group}', is gone; ${start} to ${end}`);
+    }
+  }
+  const seen = await readSealed(one, start);
+  for (const { offset, sealed, body } of seen) {
+    if (sealed === 0) continue;
+    const batch = model.batches.get(offset);
+    if (batch?.count !== sealed || batch.body !== body)
+      throw new Error(`${where}: the batch at ${offset} is another one`);
+  }
+  // Compaction may go on between the readings.
+  const shown = new Set(
+    seen.flatMap(({ offset, sealed }) => Array.from({ length: sealed || 1 }, (_, n) => offset + n)),
+  );
+  const extra = [...shown].find((offset) => offset >= start && !there.has(offset));
+  const missing = (await readAll(one)).offsets.find((offset) => !shown.has(offset));
+  if (extra !== undefined || missing !== undefined)
+    throw new Error(`${where}: ${extra ?? missing} is not the same, whole and as single messages`);
+}
+
+t.test(
+  'compaction with batches, starts within them and crashes: of each key the newest stays',
+  { timeout },
+  async (t) => {
+    const limits = { ...SMALL, topicSweepMs: 500 };
+    let kept = 0;
+    let removed = 0;
+    for (const seed of seeds) {
+      const prng = new Prng(seed);
+      const clock = new SimClock();
+      const disk = newDisk(clock, { seed });
+      let one = await lab(limits, disk, clock);
+      registerFormats(one);
+      await createTopic(one, { partitions: 1, compact: true, fileBytes: 4096, tombstoneMs: 1000 });
+      const model: KeyedModel = { lines: [], batches: new Map() };
+      for (let life = 0; life < 3; life++) {
+        const sure = await liveCompacted(one, model, prng);
+        if (prng.chance(0.3)) disk.kill();
+        else disk.crash();
+        clock.clear();
+        one = await lab(limits, disk, clock);
+        registerFormats(one);
+        const where = `seed ${seed}, life ${life}`;
+        const { end } = detail(one);
+        if (end < sure || end > model.lines.length) throw new Error(`${where}: end ${end}, not ${sure}..`);
+        model.lines.length = end;
+        for (const offset of model.batches.keys()) if (offset >= end) model.batches.delete(offset);
+        await compareCompacted(one, model, where);
+        await clock.advance(3000);
+        await compareCompacted(one, model, `${where}, later`);
+      }
+      const left = await readSealed(one, detail(one).start);
+      kept += left.filter(({ sealed }) => sealed > 1).length;
+      removed += model.lines.length - detail(one).start - (await readAll(one)).offsets.length;
+      await clock.drive(one.close());
+    }
+    t.ok(seeds.length === 1 || (kept > 0 && removed > 0), `${kept} batches are whole, ${removed} messages are gone`);
+  },
+);

@@ -168,6 +168,7 @@ t.test(
         t.same(bodies.slice(0, 13), numbered(13, 7));
         t.same((await readSealed(from, 12))[0], { offset: 5, sealed: 20, body: body.toString('latin1') });
         t.equal(offsets.length, detail(from).end - 12);
+        t.equal(await offsetOf(from, { timeMs: 0 }), 12);
       };
       await look(one);
       if (!sealFirst) await seal();

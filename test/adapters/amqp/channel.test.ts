@@ -67,7 +67,14 @@ t.test('queues: what is refused', async (t) => {
   await closes(t, 404, 'queue.declare', declare({ queue: '', passive: true }), 'no name declared before');
   await closes(t, 403, 'queue.declare', declare({ queue: 'amq.mine' }), 'a reserved name');
   await closes(t, 406, 'queue.declare', declare({ durable: true }), 'other settings');
-  await closes(t, 406, 'queue.declare', declare({ queue: 'x', arguments: { 'x-max-age': '1h' } }), 'not supported yet');
+  await closes(
+    t,
+    405,
+    'queue.declare',
+    declare({ durable: true, exclusive: true }),
+    'exclusive, before other settings',
+  );
+  await closes(t, 406, 'queue.declare', declare({ queue: 'x', arguments: { 'x-max-age': '1h' } }), 'for streams');
   await closes(t, 406, 'queue.declare', declare({ queue: 'x', arguments: { 'x-queue-type': 'stream' } }), 'a stream');
   await closes(
     t,

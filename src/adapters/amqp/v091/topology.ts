@@ -119,6 +119,11 @@ export class Topology {
     if (isStream(args.arguments)) return this.#declareStream(args);
     const name = args.queue === '' ? `${RESERVED_PREFIX}gen-${randomBytes(16).toString('base64url')}` : args.queue;
     const existing = this.#admin.queue(this.#vhost, name);
+    if (existing !== undefined && existing.exclusive !== args.exclusive) {
+      // Before anything else that may differ, as in RabbitMQ.
+      const is = existing.exclusive ? 'exclusive' : 'not exclusive';
+      throw new AmqpError('resource-locked', `cannot obtain exclusive access to queue '${name}': it is ${is}`);
+    }
     if (existing !== undefined) await this.#visible(existing);
     else if (args.queue !== '') refuseReserved('queue', name);
     const settings = {

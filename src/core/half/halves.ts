@@ -66,9 +66,9 @@ export class Halves {
    *  Throws `invalid-argument`, `limit-exceeded`, `precondition-failed` (the half has ended). */
   prepare(vhost: Vhost, messages: readonly Prepared[], settings: HalfSettings): number {
     const known = this.groups.get(vhost, settings.group)?.halves.get(settings.id);
+    checkSchedule(settings);
     if (known === undefined) {
       checkName(settings.id, 'the id of a half message', this.#engine.limits);
-      checkSchedule(settings);
     } else if (known.outcome !== undefined || known.committing !== undefined) {
       throw new CoreError('precondition-failed', `${known.name} ${stateOf(known)}: nothing can be added to it`);
     }

@@ -74,6 +74,7 @@ t.test('what makes no sense is refused', async (t) => {
   await refused(404, 'not-found', '/half-messages/shop', { messages: [{ exchange: 'none', key: 'k' }] });
   t.equal((await ask('GET', '/half-messages')).json['total'], 0);
   await refused(201, undefined as never, '/half-messages/shop', { half: 'h', messages: [{ queue: 'none' }] });
+  await refused(400, 'invalid-argument', '/half-messages/shop', { half: 'h', messages, checks_max: -1 });
   await refused(404, 'unroutable', '/half-messages/shop/h/commit');
   t.equal((await ask('GET', '/half-messages')).json['total'], 1, 'it stays open');
   await ask('POST', '/half-messages/shop/h/rollback');

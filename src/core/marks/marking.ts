@@ -8,7 +8,7 @@ import { readU32, writeU32 } from '../bytes.ts';
 import { CoreError } from '../errors.ts';
 import type { FilterSource } from '../filter/filter.ts';
 import { hubSource, type MessageFacts } from '../filter/source.ts';
-import type { HubProperties, Message } from '../message.ts';
+import type { HubProperties, HubValue, Message } from '../message.ts';
 import type { Plan } from '../plan.ts';
 import type { EntryLog } from '../queue/entry-log.ts';
 import { Lane } from '../queue/lane.ts';
@@ -46,7 +46,7 @@ export class MessageMarks {
 
   /** @throws CoreError `limit-exceeded` when a queue keeps too many last values already */
   constructor(routed: Plan, message: Message, hub: HubProperties, facts: MessageFacts, nowMs: number) {
-    const id = printOf(hub.annotations.get(DEDUP_HEADER) ?? hub.messageId);
+    const id = printOf(idOf(hub));
     const source = hubSource(hub, facts);
     const marks: Mark[] = [];
     const repeats: Queue[] = [];
@@ -80,6 +80,15 @@ export class MessageMarks {
       }
     }
   }
+}
+
+/** The id by which a message is known to be a repeat. An empty one is none: many clients send it when nobody set one. */
+function idOf({ annotations, messageId }: HubProperties): HubValue | undefined {
+  return [annotations.get(DEDUP_HEADER), messageId].find((id) => id !== undefined && !isEmpty(id));
+}
+
+function isEmpty(id: HubValue): boolean {
+  return (typeof id === 'string' || Buffer.isBuffer(id)) && id.length === 0;
 }
 
 /** Add the marks of a message for one queue. */

@@ -84,13 +84,13 @@ t.test('administrators list and roll back open transactions', async (t) => {
   const client = gateway.broker.client('/', identity, {});
   const producer = client.producer({});
   const transaction = producer.transaction();
-  t.same((await ask('GET', '/transactions')).json, []);
+  t.same((await ask('GET', '/transactions')).json, { total: 0, items: [] });
   await lease(1);
   const subscription = client.subscribe('in', { credit: 0 }, { onDeliveries: () => {} });
   t.throws(() => transaction.settle(subscription, 1, 1, 'complete'), { code: 'unknown-delivery' });
   const { Message, RoutingKey } = await import('../../../src/core/index.ts');
   transaction.publish(producer.address('', new RoutingKey('out', 0x2e)), new Message(), 0);
-  const listed = (await ask('GET', '/transactions')).json as unknown as { id: number }[];
+  const listed = (await ask('GET', '/transactions?limit=1')).json['items'] as { id: number }[];
   t.match(listed, [{ id: Number, connection: Number, user: 'bob', vhost: '/', publishes: 1, settlements: 0 }]);
   t.equal((await ask('GET', '/transactions', { user: 'ann:pass:word' })).status, 403);
   t.equal((await ask('DELETE', `/transactions/${listed[0]?.id}`)).status, 204);

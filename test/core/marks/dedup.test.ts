@@ -23,9 +23,11 @@ t.test(
     s.publish('q', '5', {});
     s.publish('q', '6', { id: 7 });
     s.publish('q', 'again', { id: '7' });
+    s.publish('q', '7', { id: '' });
+    s.publish('q', '8', { id: '', 'x-deduplication-id': '' });
     await s.settle();
-    t.same(s.confirms, Array(9).fill('ok'));
-    t.same(await drained(s, 'q'), ['1', '2', '3', '4', '5', '6']);
+    t.same(s.confirms, Array(11).fill('ok'));
+    t.same(await drained(s, 'q'), ['1', '2', '3', '4', '5', '6', '7', '8'], 'an empty id is none');
     s.publish('q', 'again', { id: 'a' });
     await s.settle();
     t.equal(s.ready('q'), 0, 'it is remembered also when the message is gone');

@@ -14,7 +14,7 @@ import {
 import type { HttpClient } from '../clients.ts';
 import type { HttpContext } from '../context.ts';
 import type { Lease } from '../leases.ts';
-import { COUNT, object, query } from '../schemas.ts';
+import { COUNT, type ListQuery, object, pageLimit, pageOf, query } from '../schemas.ts';
 import { parseRanges, settleOp } from './leases.ts';
 
 interface SettleItem extends Wait {
@@ -104,15 +104,20 @@ export function transactionRoutes(app: FastifyInstance, context: HttpContext): v
         return { published: publishes.length, settled };
       }),
   );
-  app.get(
+  const paged = query({ limit: pageLimit(context.limits), offset: { type: 'integer', minimum: 0, default: 0 } });
+  app.get<{ Querystring: Pick<ListQuery, 'limit' | 'offset'> }>(
     '/transactions',
-    { schema: { querystring: query(), response: { 200: { type: 'array', items: INFO } } } },
-    async (request) =>
-      context.broker.admin.transactions(context.adminVhost(request)).map(({ clientId, sinceMs, ...info }) => ({
+    { schema: { querystring: paged, response: { 200: pageOf(INFO) } } },
+    async (request) => {
+      const all = context.broker.admin.transactions(context.adminVhost(request));
+      const { limit, offset } = request.query;
+      const items = all.slice(offset, offset + limit).map(({ clientId, sinceMs, ...info }) => ({
         ...info,
         connection: clientId,
         since_ms: sinceMs,
-      })),
+      }));
+      return { total: all.length, items };
+    },
   );
   app.delete<{ Params: { id: number } }>(
     '/transactions/:id',

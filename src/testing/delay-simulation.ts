@@ -10,11 +10,11 @@ import {
   CONFIRM,
   type CoreError,
   FLAG_DURABLE,
-  Message,
   type Producer,
   RoutingKey,
 } from '../core/index.ts';
 import { Prng } from './prng.ts';
+import { idOf, messageOf } from './sim-broker.ts';
 import type { SimClock } from './sim-clock.ts';
 import { type Ended, SimMachine } from './sim-machine.ts';
 
@@ -210,7 +210,9 @@ export class DelaySimulation {
           far: prng.between(1, 30 * HOUR_MS),
         }[delayMs];
       const level = prng.below(6);
-      const message = messageOf(id, prng.chance(0.1) ? 1000 : 20, persistent, dueMs, level);
+      const message = messageOf(id, prng.chance(0.1) ? 1000 : 20, persistent ? FLAG_DURABLE : 0);
+      message.deliverAtMs = dueMs;
+      message.priority = level;
       this.#producer.publish(address, message, CONFIRM);
       this.#asked.push(id);
       const [handle] = this.#producer.lastDelayed;
@@ -368,24 +370,4 @@ export class DelaySimulation {
 
 function inOrder(a: Entry, b: Entry): number {
   return a.dueMs - b.dueMs || a.id - b.id;
-}
-
-/** Id in the first bytes; the rest follows from it, so that a wrong body is noticed. */
-function messageOf(id: number, bytes: number, persistent: boolean, dueMs: number, level: number): Message {
-  const message = new Message();
-  message.format = 1;
-  message.flags = persistent ? FLAG_DURABLE : 0;
-  message.deliverAtMs = dueMs;
-  message.priority = level;
-  message.bytes = Buffer.alloc(bytes, id & 0xff);
-  message.bytes.writeUInt32LE(id, 0);
-  message.bodyEnd = message.bytes.length;
-  return message;
-}
-
-function idOf(message: Message): number {
-  const { bytes, bodyStart, bodyEnd } = message;
-  const id = bytes.readUInt32LE(bodyStart);
-  for (let at = bodyStart + 4; at < bodyEnd; at++) assert.equal(bytes[at], id & 0xff, `the body of ${id} is damaged`);
-  return id;
 }

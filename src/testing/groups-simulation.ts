@@ -18,6 +18,7 @@ import {
 } from '../core/index.ts';
 import { groupHashOf } from '../core/selection/group-hash.ts';
 import { Prng } from './prng.ts';
+import { idOf } from './sim-broker.ts';
 import type { SimClock } from './sim-clock.ts';
 import { type Ended, SimMachine } from './sim-machine.ts';
 
@@ -430,10 +431,4 @@ function messageOf(id: number, bytes: number, shade: number, group: string): Mes
   message.groupStart = message.bodyEnd;
   message.groupEnd = message.bytes.length;
   return message;
-}
-
-function idOf({ bytes, bodyStart, bodyEnd }: Message): number {
-  const id = bytes.readUInt32LE(bodyStart);
-  for (let at = bodyStart + 4; at < bodyEnd; at++) assert.equal(bytes[at], id & 0xff, `the body of ${id} is damaged`);
-  return id;
 }

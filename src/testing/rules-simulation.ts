@@ -10,13 +10,14 @@ import {
   CONFIRM,
   type DeliveryBatch,
   FLAG_DURABLE,
-  Message,
+  type Message,
   type Producer,
   RoutingKey,
   type SettleOp,
   type Subscription,
 } from '../core/index.ts';
 import { Prng } from './prng.ts';
+import { idOf, messageOf } from './sim-broker.ts';
 import type { SimClock } from './sim-clock.ts';
 import { type Ended, SimMachine } from './sim-machine.ts';
 
@@ -361,22 +362,4 @@ export class RulesSimulation {
     await this.#clock.run(() => (this.#machine.broker.admin.queue('/', queue)?.ready ?? 0) === 0);
     return subscription;
   }
-}
-
-/** Id in the first bytes; the rest follows from it, so that a wrong body is noticed. */
-function messageOf(id: number, bytes: number, flags: number): Message {
-  const message = new Message();
-  message.format = 1;
-  message.flags = flags;
-  message.bytes = Buffer.alloc(bytes, id & 0xff);
-  message.bytes.writeUInt32LE(id, 0);
-  message.bodyEnd = message.bytes.length;
-  return message;
-}
-
-function idOf(message: Message): number {
-  const { bytes, bodyStart, bodyEnd } = message;
-  const id = bytes.readUInt32LE(bodyStart);
-  for (let at = bodyStart + 4; at < bodyEnd; at++) assert.equal(bytes[at], id & 0xff, `the body of ${id} is damaged`);
-  return id;
 }

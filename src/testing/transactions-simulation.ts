@@ -11,13 +11,14 @@ import {
   CoreError,
   type DeliveryBatch,
   FLAG_DURABLE,
-  Message,
+  type Message,
   type Producer,
   RoutingKey,
   type Subscription,
   type Transaction,
 } from '../core/index.ts';
 import { Prng } from './prng.ts';
+import { idOf, messageOf } from './sim-broker.ts';
 import type { SimClock } from './sim-clock.ts';
 import { type Ended, SimMachine } from './sim-machine.ts';
 
@@ -175,13 +176,10 @@ export class TransactionsSimulation {
     const id = ++this.#lastId;
     const persistent = prng.chance(0.8);
     this.#entries.set(id, { queue, persistent, by, confirmed: false, taker: undefined, waits: undefined, lost: false });
-    const message = new Message();
-    message.format = 1;
-    message.priority = prng.below(4);
-    message.flags = persistent ? FLAG_DURABLE : 0;
-    message.bytes = Buffer.alloc(prng.chance(0.1) ? prng.between(1000, 6000) : prng.between(4, 200), id & 0xff);
-    message.bytes.writeUInt32LE(id, 0);
-    message.bodyEnd = message.bytes.length;
+    const priority = prng.below(4);
+    const bytes = prng.chance(0.1) ? prng.between(1000, 6000) : prng.between(4, 200);
+    const message = messageOf(id, bytes, persistent ? FLAG_DURABLE : 0);
+    message.priority = priority;
     return [id, message];
   }
 
@@ -375,11 +373,4 @@ export class TransactionsSimulation {
       this.#entries.delete(id);
     }
   }
-}
-
-function idOf(message: Message): number {
-  const { bytes, bodyStart, bodyEnd } = message;
-  const id = bytes.readUInt32LE(bodyStart);
-  for (let at = bodyStart + 4; at < bodyEnd; at++) assert.equal(bytes[at], id & 0xff, `the body of ${id} is damaged`);
-  return id;
 }

@@ -1,6 +1,7 @@
 /**
  * Moves messages from the journal into the sealed files of their partitions, in the background, and removes files that retention
- * does not keep. The order is always: blocks written and synced; file named durably; SEALED record; only when that record is
+ * does not keep. Many partitions are sealed together in one pass over the journal, because each stretch of it has messages of all of
+ * them. The order is always: blocks written and synced; file named durably; SEALED record; only when that record is
  * durable too may the journal give its segments back. Files go after the START record that says so is durable.
  */
 import type { Timer } from '../clock.ts';
@@ -16,11 +17,16 @@ import {
   type SealedFile,
   TOPIC_FOLDER,
 } from './sealed-file.ts';
-import { copyUnsealed } from './unsealed.ts';
+import { copyStretch, type Taker } from './unsealed.ts';
 
-/** Bytes of one partition between two syncs of its file. */
-const PASS_BYTES = 4 * 1024 * 1024;
 const MIB = 1024 * 1024;
+/** Partitions that are sealed together: each has a file open and a block in memory. */
+const PARTITIONS_MAX = 256;
+/** Memory for the blocks of all of them. */
+const BLOCKS_BYTES = 16 * MIB;
+/** What is sealed between two syncs of the files, and for each partition besides. */
+const PASS_BYTES = 4 * MIB;
+const PASS_BYTES_EACH = MIB;
 /** Sealing rests so many times as long as it worked, while less than so many bytes wait for it: commits come first, and what waits costs
  *  disk and next to no memory. */
 const REST_FACTORS = [
@@ -40,13 +46,27 @@ export interface SealerActions {
   retain(partition: Partition): void;
 }
 
+/** A partition that is being sealed. */
+interface Target extends Taker {
+  /** Where it began. */
+  readonly from: number;
+  /** The file to go on with, as it was; undefined for one that is not there yet. */
+  readonly before: SealedFile | undefined;
+  /** The same with the blocks written. */
+  file: SealedFile;
+  readonly blocks: PlacedBlock[];
+  /** Open since the first of them. */
+  handle: DiskFile | undefined;
+}
+
 export class Sealer implements PartitionObserver {
   readonly #engine: Engine;
   readonly #disk: Disk;
   readonly #actions: SealerActions;
-  readonly #writer: BlockWriter;
   /** Partitions that wait, each in turn. */
   readonly #queue = new Set<Partition>();
+  /** So many are sealed together: after a failure one alone, so that the others go on. */
+  #together = PARTITIONS_MAX;
   #running: Promise<void> | undefined;
   #stopped = false;
   #folderMade = false;
@@ -56,7 +76,6 @@ export class Sealer implements PartitionObserver {
     this.#engine = engine;
     this.#disk = disk;
     this.#actions = actions;
-    this.#writer = new BlockWriter(engine.limits.topicBlockBytes * 2);
   }
 
   sealable(partition: Partition): void {
@@ -79,19 +98,21 @@ export class Sealer implements PartitionObserver {
   }
 
   async #run(): Promise<void> {
-    for (let next = first(this.#queue); next !== undefined && !this.#stopped; next = first(this.#queue)) {
-      this.#queue.delete(next);
+    while (this.#queue.size > 0 && !this.#stopped) {
+      const partitions = [...this.#queue].slice(0, this.#together);
+      for (const partition of partitions) this.#queue.delete(partition);
       try {
-        const started = this.#engine.clock.monotonic();
-        const did = await this.#seal(next);
-        const tookMs = this.#engine.clock.monotonic() - started;
-        if (did) await this.#pause(Math.min(REST_MS_MAX, tookMs * this.#restFactor(next)));
-        // With nothing durable to seal, the next commit comes back here.
-        if (did && !next.deleted && next.runs.bytes >= this.#engine.limits.topicSealBytes) this.#queue.add(next);
+        for (const partition of await this.#seal(partitions)) {
+          // With nothing durable to seal, the next commit comes back here.
+          if (partition.runs.bytes >= this.#engine.limits.topicSealBytes) this.#queue.add(partition);
+        }
+        this.#together = Math.min(this.#together * 2, PARTITIONS_MAX);
       } catch (error) {
-        this.#queue.add(next);
+        for (const partition of partitions) this.#queue.add(partition);
+        this.#together = 1;
         this.#engine.log('error', 'messages of a topic cannot be sealed; trying again', {
-          topic: next.topic.name,
+          topic: partitions[0]?.topic.name,
+          partitions: partitions.length,
           error: (error as Error).message,
         });
         await this.#pause(RETRY_MS);
@@ -100,56 +121,114 @@ export class Sealer implements PartitionObserver {
     this.#running = undefined;
   }
 
-  /** Seal what there is of a partition, up to PASS_BYTES and no more than one file takes. False when there was nothing to do. */
-  async #seal(partition: Partition): Promise<boolean> {
-    const from = partition.sealedEnd;
-    if (partition.deleted || from >= partition.durableEnd) return false;
-    const before = this.#openFile(partition, from);
-    const path = pathOf(partition.id, before);
-    const isNew = before.bytes === 0;
-    const target = isNew ? await this.#create(partition, path, from) : await this.#disk.open(path, 'write');
-    const blocks: PlacedBlock[] = [];
-    let after: SealedFile;
+  /** Seal what there is of some partitions, up to so many bytes and no more than one file takes. Answers those that are left and had something. */
+  async #seal(partitions: readonly Partition[]): Promise<Partition[]> {
+    const targets: Target[] = [];
+    const blockBytes = Math.min(this.#engine.limits.topicBlockBytes, Math.floor(BLOCKS_BYTES / partitions.length));
+    for (const partition of partitions) {
+      if (!partition.deleted && partition.sealedEnd < partition.durableEnd)
+        targets.push(this.#target(partition, blockBytes));
+    }
     try {
-      const file = isNew ? { ...before, bytes: FILE_HEADER_BYTES } : before;
-      after = await this.#writeBlocks(partition, target, file, blocks);
-      await target.sync();
+      await this.#copy(targets, blockBytes);
+      for (const { handle } of targets) await handle?.sync();
     } finally {
-      await target.close();
+      for (const { handle } of targets) await handle?.close();
     }
-    if (isNew) await this.#disk.syncFolder(TOPIC_FOLDER);
-    if (after.end === from || !this.#stands(partition, from, isNew ? undefined : before)) {
-      if (isNew) await this.#disk.remove(path);
-      return true;
+    if (targets.some(({ before, handle }) => before === undefined && handle !== undefined))
+      await this.#disk.syncFolder(TOPIC_FOLDER);
+    for (const target of targets) if (target.handle !== undefined) await this.#finish(target);
+    return targets.map(({ partition }) => partition).filter(({ deleted }) => !deleted);
+  }
+
+  #target(partition: Partition, blockBytes: number): Target {
+    const from = partition.sealedEnd;
+    const writer = new BlockWriter(blockBytes);
+    writer.reset(from);
+    const before = this.#openFile(partition, from);
+    return {
+      partition,
+      writer,
+      isFull: false,
+      from,
+      before,
+      file: before ?? this.#newFile(partition, from),
+      blocks: [],
+      handle: undefined,
+    };
+  }
+
+  /** Copy messages from the journal into blocks behind the files of their partitions. */
+  async #copy(targets: readonly Target[], blockBytes: number): Promise<void> {
+    let left = PASS_BYTES + targets.length * PASS_BYTES_EACH;
+    while (left > 0 && !this.#stopped) {
+      const started = this.#engine.clock.monotonic();
+      const open = targets.filter(({ partition, file }) => file.bytes < this.#fileBytes(partition));
+      const bytes = await copyStretch(this.#engine, open, blockBytes);
+      const full = open.filter(({ isFull }) => isFull);
+      if (bytes === 0 && full.length === 0) break;
+      for (const target of full) await this.#writeBlock(target);
+      left -= bytes;
+      await this.#restSince(started, targets);
     }
-    this.#actions.sealed(partition, after, blocks);
+    if (this.#stopped) return;
+    for (const target of targets) if (target.writer.count > 0) await this.#writeBlock(target);
+  }
+
+  async #writeBlock(target: Target): Promise<void> {
+    const { partition, writer, file } = target;
+    const { end } = writer;
+    if (this.#stands(target)) {
+      target.handle ??= await this.#open(target);
+      // Times of runs are rounded down to seconds.
+      const newestMs = Math.max(file.newestMs, partition.runs.newestMs(partition.runs.find(end - 1)) + 999);
+      const block = writer.finish(partition.id, newestMs);
+      await target.handle.write(block, 0, block.length, file.bytes);
+      target.blocks.push({ base: writer.base, newestMs, place: file.bytes, length: block.length });
+      target.file = { ...file, end, bytes: file.bytes + block.length, newestMs };
+    }
+    writer.reset(end);
+  }
+
+  /** The blocks of a partition are durable. */
+  async #finish(target: Target): Promise<void> {
+    const { partition, before, file, blocks } = target;
+    if (!this.#stands(target)) {
+      if (before === undefined) await this.#disk.remove(pathOf(partition.id, file));
+      return;
+    }
+    this.#actions.sealed(partition, file, blocks);
     await this.#engine.background.run(partition.dropSealed());
     if (!partition.deleted) this.#actions.retain(partition);
-    return true;
   }
 
   /** False when the topic was deleted or cut meanwhile: what was written does not count, and the next pass writes over it. */
-  #stands(partition: Partition, from: number, file: SealedFile | undefined): boolean {
+  #stands({ partition, from, before }: Target): boolean {
     if (partition.deleted || this.#engine.failure !== undefined) return false;
-    return partition.sealedEnd === from && (file === undefined || partition.files.at(-1) === file);
+    return partition.sealedEnd === from && (before === undefined || partition.files.at(-1) === before);
   }
 
-  /** The file to go on with: the newest one, or one that is not there yet. */
-  #openFile(partition: Partition, from: number): SealedFile {
+  /** The file to go on with, which is the newest one; undefined when it is time for another. */
+  #openFile(partition: Partition, from: number): SealedFile | undefined {
     const { retentionMs } = partition.topic.settings;
     const last = partition.files.at(-1);
-    const firstMs = partition.runs.newestMs(partition.runs.find(from));
-    if (last !== undefined && last.end === from && last.bytes < this.#fileBytes(partition)) {
-      if (retentionMs === undefined || firstMs - last.firstMs < retentionMs / FILES_PER_RETENTION) return last;
-    }
-    return { base: from, generation: 0, end: from, bytes: 0, firstMs, newestMs: firstMs };
+    if (last === undefined || last.end !== from || last.bytes >= this.#fileBytes(partition)) return undefined;
+    if (retentionMs === undefined) return last;
+    return firstMsOf(partition, from) - last.firstMs < retentionMs / FILES_PER_RETENTION ? last : undefined;
+  }
+
+  #newFile(partition: Partition, from: number): SealedFile {
+    const firstMs = firstMsOf(partition, from);
+    return { base: from, generation: 0, end: from, bytes: FILE_HEADER_BYTES, firstMs, newestMs: firstMs };
   }
 
   #fileBytes(partition: Partition): number {
     return partition.topic.settings.fileBytes ?? this.#engine.limits.topicFileBytes;
   }
 
-  async #create(partition: Partition, path: string, base: number): Promise<DiskFile> {
+  async #open({ partition, before, file, from }: Target): Promise<DiskFile> {
+    const path = pathOf(partition.id, file);
+    if (before !== undefined) return this.#disk.open(path, 'write');
     if (!this.#folderMade) {
       await this.#disk.makeFolder(TOPIC_FOLDER);
       await this.#disk.syncFolder('');
@@ -157,43 +236,20 @@ export class Sealer implements PartitionObserver {
     }
     // A pass that failed may have left it.
     await this.#disk.remove(path);
-    const file = await this.#disk.open(path, 'create');
-    const header = fileHeader(partition.id, base, this.#engine.clock.now());
-    await file.write(header, 0, header.length, 0);
-    return file;
+    const handle = await this.#disk.open(path, 'create');
+    const header = fileHeader(partition.id, from, this.#engine.clock.now());
+    await handle.write(header, 0, header.length, 0);
+    return handle;
   }
 
-  /** Write blocks behind `file`; answers what it is with them. @param written gets them */
-  async #writeBlocks(
-    partition: Partition,
-    target: DiskFile,
-    file: SealedFile,
-    written: PlacedBlock[],
-  ): Promise<SealedFile> {
-    const { limits } = this.#engine;
-    const writer = this.#writer;
-    const full = Math.min(file.bytes + PASS_BYTES, this.#fileBytes(partition));
-    let { end, bytes, newestMs } = file;
-    while (bytes < full && !this.#stopped) {
-      writer.reset(end);
-      await copyUnsealed(partition, writer, limits.topicBlockBytes);
-      const next = writer.end;
-      if (next === end || partition.deleted) break;
-      // Times of runs are rounded down to seconds.
-      newestMs = Math.max(newestMs, partition.runs.newestMs(partition.runs.find(next - 1)) + 999);
-      const block = writer.finish(partition.id, newestMs);
-      await target.write(block, 0, block.length, bytes);
-      written.push({ base: writer.base, newestMs, place: bytes, length: block.length });
-      end = next;
-      bytes += block.length;
-    }
-    return { ...file, end, bytes, newestMs };
-  }
-
-  #restFactor(current: Partition): number {
-    let waiting = current.runs.bytes;
+  /** Rest from work begun at `started`. */
+  async #restSince(started: number, targets: readonly Target[]): Promise<void> {
+    const tookMs = this.#engine.clock.monotonic() - started;
+    let waiting = 0;
+    for (const { partition } of targets) waiting += partition.runs.bytes;
     for (const partition of this.#queue) waiting += partition.runs.bytes;
-    return REST_FACTORS.find(([bytes]) => waiting < bytes)?.[1] ?? 0;
+    const factor = REST_FACTORS.find(([bytes]) => waiting < bytes)?.[1] ?? 0;
+    await this.#pause(Math.min(REST_MS_MAX, tookMs * factor));
   }
 
   async #pause(ms: number): Promise<void> {
@@ -208,8 +264,8 @@ export class Sealer implements PartitionObserver {
   }
 }
 
-function first<T>(set: ReadonlySet<T>): T | undefined {
-  return set.values().next().value;
+function firstMsOf({ runs }: Partition, offset: number): number {
+  return runs.newestMs(runs.find(offset));
 }
 
 /** Where a partition should begin now, by the retention of its topic. */

@@ -418,12 +418,16 @@ export class Topics {
   async block(partition: Partition, offset: number): Promise<Block> {
     const file = offset < partition.sealedEnd ? partition.fileOf(offset) : undefined;
     try {
-      return await (file === undefined ? unsealedBlock(partition, offset) : this.#store.block(partition, file, offset));
+      const block = await (file === undefined
+        ? unsealedBlock(partition, offset)
+        : this.#store.block(partition, file, offset));
+      if (block.end > offset || offset < partition.start || offset >= partition.sealedEnd) return block;
+      block.leave();
     } catch (error) {
-      // It was sealed or compacted on the way there.
       if (offset >= partition.sealedEnd || partition.fileOf(offset) === file) throw error;
-      return this.block(partition, offset);
     }
+    // It was sealed or compacted on the way there.
+    return this.block(partition, offset);
   }
 
   /** Somebody will ask for the blocks from `offset` on soon. @param count how many */

@@ -1,5 +1,6 @@
-/** Messages of a partition that are still in the journal, copied out of it as blocks: for sealing, and for readers that have
+/** Messages of partitions that are still in the journal, copied out of it as blocks: for sealing, and for readers that have
  *  fallen behind what is in memory. */
+import type { Engine } from '../engine.ts';
 import type { BodyRef } from '../journal/journal.ts';
 import type { BodyTable } from '../slab/body-table.ts';
 import { type Block, BlockWriter } from './block.ts';
@@ -9,6 +10,8 @@ import type { Runs } from './runs.ts';
 
 /** Runs asked of the journal at once. */
 const LOAD_MAX = 4096;
+/** Batches of the journal looked at at once for several partitions: no more than its reader keeps in memory. */
+const STRETCH_BATCHES = 2;
 
 /**
  * Append durable runs to `writer`, beginning with the message at `writer.end`, or the batch that has it, until it has about
@@ -70,4 +73,91 @@ export async function unsealedBlock(partition: Partition, offset: number): Promi
   writer.reset(offset);
   await copyUnsealed(partition, writer, topicBlockBytes);
   return writer.take();
+}
+
+/** A partition whose messages are copied, and the block they go to. */
+export interface Taker {
+  readonly partition: Partition;
+  readonly writer: BlockWriter;
+  /** What comes next does not fit into the block. */
+  isFull: boolean;
+}
+
+/** A run to be copied. */
+interface Place extends BodyRef {
+  readonly taker: Taker;
+  readonly position: number;
+  /** Its turn: where it is in the journal, but after the runs before it. */
+  readonly turn: number;
+}
+
+/**
+ * Append durable runs of several partitions to their blocks of up to about `blockBytes`: those in the next stretch of the journal,
+ * in its order, so that it is read once however many partitions share it. Answers how many bytes that were; 0 with no taker full
+ * means that there are no more.
+ */
+export async function copyStretch(engine: Engine, takers: readonly Taker[], blockBytes: number): Promise<number> {
+  const limit = stretchOf(engine, takers);
+  const places: Place[] = [];
+  for (const taker of takers) {
+    taker.isFull = false;
+    if (limit !== undefined && hasMore(taker)) addPlaces(taker, limit, blockBytes, places);
+  }
+  places.sort((a, b) => a.turn - b.turn);
+  let bytes = 0;
+  await engine.journal.load(places, (index, source, start) => {
+    const { taker, position, length } = places[index] as Place;
+    const { runs } = taker.partition;
+    bytes += length;
+    // It may have been given back meanwhile, and all before it.
+    if (position >= runs.head) addRun(runs, position, source, start, taker.writer);
+  });
+  return bytes;
+}
+
+function hasMore({ partition, writer }: Taker): boolean {
+  return !partition.deleted && writer.end >= partition.runs.start && writer.end < partition.durableEnd;
+}
+
+/** The end of the stretch that begins with the first run nobody has; undefined when there is none. */
+function stretchOf(engine: Engine, takers: readonly Taker[]): { segment: number; offset: number } | undefined {
+  let first: { segment: number; offset: number } | undefined;
+  for (const taker of takers) {
+    if (!hasMore(taker)) continue;
+    const { runs } = taker.partition;
+    const { logged } = engine.bodies;
+    const row = runs.body(runs.find(taker.writer.end));
+    const segment = logged.segment(row);
+    const offset = logged.offset(row);
+    if (first === undefined || segment < first.segment || (segment === first.segment && offset < first.offset))
+      first = { segment, offset };
+  }
+  if (first === undefined) return undefined;
+  return { segment: first.segment, offset: first.offset + STRETCH_BATCHES * engine.limits.batchBytesMax };
+}
+
+/** The runs of a partition up to the end of the stretch, as far as its block has room. */
+function addPlaces(taker: Taker, limit: Omit<BodyRef, 'length'>, blockBytes: number, places: Place[]): void {
+  const { partition, writer } = taker;
+  const { runs, durableEnd } = partition;
+  const { logged } = partition.engine.bodies;
+  let used = writer.length;
+  let isEmpty = writer.count === 0;
+  let turn = 0;
+  for (let position = runs.find(writer.end); position < runs.tail && runs.base(position) < durableEnd; position++) {
+    const row = runs.body(position);
+    const segment = logged.segment(row);
+    const offset = logged.offset(row);
+    if (segment > limit.segment || (segment === limit.segment && offset >= limit.offset)) return;
+    const length = logged.length(row);
+    used += length;
+    if (!isEmpty && used > blockBytes) {
+      taker.isFull = true;
+      return;
+    }
+    isEmpty = false;
+    // A message that was stored long before it came here does not go before what came earlier.
+    if (segment === limit.segment && offset > turn) turn = offset;
+    places.push({ taker, position, turn, segment, offset, length });
+  }
 }

@@ -17,7 +17,7 @@ const STRETCH_BATCHES = 2;
  * Append durable runs to `writer`, beginning with the message at `writer.end`, or the batch that has it, until it has about
  * `bytesMax` or there are no more; at least one run. Less than was hoped for, or nothing, when messages were removed meanwhile.
  */
-export async function copyUnsealed(partition: Partition, writer: BlockWriter, bytesMax: number): Promise<void> {
+async function copyUnsealed(partition: Partition, writer: BlockWriter, bytesMax: number): Promise<void> {
   const { engine, runs } = partition;
   const { bodies } = engine;
   const { logged, located } = bodies;

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Channel } from 'amqplib';
 import { type AmqpAdapter, createAmqpAdapter } from '../../../src/adapters/amqp/adapter.ts';
 import type { Authenticator, Login } from '../../../src/adapters/auth.ts';
 import { listen } from '../../../src/adapters/listener.ts';
@@ -53,4 +54,14 @@ export async function startServer(changes: Partial<Limits> = {}): Promise<TestSe
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Take everything out of a queue: the bodies, in order. */
+export async function drained(channel: Channel, queue: string): Promise<string[]> {
+  const found: string[] = [];
+  for (;;) {
+    const message = await channel.get(queue, { noAck: true });
+    if (message === false) return found;
+    found.push(message.content.toString());
+  }
 }

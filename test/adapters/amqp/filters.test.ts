@@ -1,22 +1,13 @@
 /** Bindings with filters, through the client most Node programs use. */
 import { once } from 'node:events';
-import amqplib, { type Channel } from 'amqplib';
+import amqplib from 'amqplib';
 import t from 'tap';
-import { startServer } from './_server.ts';
+import { drained, startServer } from './_server.ts';
 
 const server = await startServer();
 t.teardown(() => server.close());
 const connection = await amqplib.connect(`amqp://guest:guest@127.0.0.1:${server.port}`);
 t.teardown(() => connection.close());
-
-async function drained(channel: Channel, queue: string): Promise<string[]> {
-  const found: string[] = [];
-  for (;;) {
-    const message = await channel.get(queue, { noAck: true });
-    if (message === false) return found;
-    found.push(message.content.toString());
-  }
-}
 
 t.test('queue and exchange bindings with x-filter and x-filter-tags', async (t) => {
   const channel = await connection.createConfirmChannel();

@@ -3,16 +3,11 @@ import { createConnection } from 'node:net';
 import t from 'tap';
 import { createHttpAdapter } from '../../../src/adapters/http/index.ts';
 import { limitsWith, SystemClock } from '../../../src/core/index.ts';
-import { call, type Gateway, openGateway, testAuthenticator } from './gateway.ts';
+import { call, fileGateway, testAuthenticator } from './gateway.ts';
 
 type Item = Record<string, unknown>;
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir(), allowedOrigins: ['https://app.example.org'] });
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
+const gateway = await fileGateway({ allowedOrigins: ['https://app.example.org'] });
 
 const ask = (method: string, path: string, options?: Parameters<typeof call>[3]) =>
   call(gateway.url, method, path, options);

@@ -1,16 +1,11 @@
 /** Delayed messages over HTTP: publish, list, cancel, fire. */
 import t from 'tap';
-import { call, type Gateway, openGateway } from './gateway.ts';
+import { call, fileGateway } from './gateway.ts';
 
 const HOUR_MS = 3_600_000;
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir() });
-  await call(gateway.url, 'PUT', '/v1/queues/q');
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
+const gateway = await fileGateway();
+await gateway.ask('PUT', '/queues/q');
 
 type Handles = { delayed?: string[] };
 

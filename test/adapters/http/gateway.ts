@@ -1,4 +1,5 @@
 /** An HTTP and WebSocket adapter on loopback over a real broker, for tests. */
+import t from 'tap';
 import type { Authenticator, Login } from '../../../src/adapters/auth.ts';
 import { createHttpAdapter, type HttpAdapter } from '../../../src/adapters/http/index.ts';
 import { createWsAdapter, type WsAdapter } from '../../../src/adapters/ws/index.ts';
@@ -80,7 +81,17 @@ export interface Gateway {
   readonly port: number;
   readonly url: string;
   readonly logged: string[];
+  /** `call` with a path under `/v1`. */
+  ask(method: string, path: string, options?: CallOptions): Promise<Answer>;
   close(): Promise<void>;
+}
+
+/** The gateway of a test file: it goes with the file, and none of its tests may make something fail inside. */
+export async function fileGateway(options: Omit<GatewayOptions, 'dir'> = {}): Promise<Gateway> {
+  const gateway = await openGateway({ dir: t.testdir(), ...options });
+  t.teardown(() => gateway.close());
+  t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
+  return gateway;
 }
 
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
@@ -109,13 +120,15 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const ws = createWsAdapter(common);
   ws.attach(http.server);
   const port = await http.listen('127.0.0.1', 0);
+  const url = `http://127.0.0.1:${port}`;
   return {
     broker: running.broker,
     http,
     ws,
     port,
-    url: `http://127.0.0.1:${port}`,
+    url,
     logged,
+    ask: (method, path, options) => call(url, method, `/v1${path}`, options),
     async close() {
       await ws.close();
       await http.close();
@@ -124,13 +137,22 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   };
 }
 
+interface CallOptions {
+  body?: unknown;
+  raw?: string | Uint8Array;
+  headers?: Record<string, string>;
+  user?: string;
+}
+
+interface Answer {
+  status: number;
+  headers: Headers;
+  text: string;
+  json: Record<string, unknown>;
+}
+
 /** A call as an administrator unless told otherwise; the answer's JSON with its status. */
-export async function call(
-  url: string,
-  method: string,
-  path: string,
-  options: { body?: unknown; raw?: string | Uint8Array; headers?: Record<string, string>; user?: string } = {},
-): Promise<{ status: number; headers: Headers; text: string; json: Record<string, unknown> }> {
+export async function call(url: string, method: string, path: string, options: CallOptions = {}): Promise<Answer> {
   const headers: Record<string, string> = { ...options.headers };
   const user = options.user ?? 'admin:secret';
   if (user !== '') headers['authorization'] = `Basic ${Buffer.from(user).toString('base64')}`;

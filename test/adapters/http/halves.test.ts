@@ -3,17 +3,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { checkAddress } from '../../../src/adapters/http/half-caller.ts';
-import { call, type Gateway, openGateway } from './gateway.ts';
+import { fileGateway } from './gateway.ts';
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir(), limits: { httpCheckMs: 100 } });
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
-
-const ask = (method: string, path: string, options?: Parameters<typeof call>[3]) =>
-  call(gateway.url, method, `/v1${path}`, options);
+const gateway = await fileGateway({ limits: { httpCheckMs: 100 } });
+const { ask } = gateway;
 
 async function bodies(queue: string): Promise<unknown[]> {
   const { json } = await ask('POST', `/queues/${queue}/lease?max=100`);

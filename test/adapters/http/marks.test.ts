@@ -1,17 +1,10 @@
 /** Repeats, last values and rings over HTTP and WebSocket. docs/queue-rules.md */
 import t from 'tap';
 import { WsPeer } from '../ws/peer.ts';
-import { call, type Gateway, openGateway } from './gateway.ts';
+import { fileGateway } from './gateway.ts';
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir() });
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
-
-const ask = (method: string, path: string, options?: Parameters<typeof call>[3]) =>
-  call(gateway.url, method, `/v1${path}`, options);
+const gateway = await fileGateway();
+const { ask } = gateway;
 const declare = (queue: string, args: object) => ask('PUT', `/queues/${queue}`, { body: { arguments: args } });
 
 async function payloads(queue: string): Promise<unknown> {

@@ -1,24 +1,17 @@
 /** Members of consumer groups over HTTP: they hold partitions as long as they call. */
 import t from 'tap';
-import { call, type Gateway, openGateway, TestClock } from './gateway.ts';
+import { call, fileGateway, openGateway, TestClock } from './gateway.ts';
 
 const clock = new TestClock();
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir(), clock });
-  for (const stream of ['s', 'four']) {
-    await ask('PUT', `/streams/${stream}`, { body: { partitions: stream === 's' ? 2 : 4 } });
-    for (const partition of [0, 1]) {
-      const body = [0, 1, 2].map((n) => ({ payload: `${n}`, partition }));
-      await ask('POST', `/streams/${stream}/messages`, { body });
-    }
+const gateway = await fileGateway({ clock });
+const { ask } = gateway;
+for (const stream of ['s', 'four']) {
+  await ask('PUT', `/streams/${stream}`, { body: { partitions: stream === 's' ? 2 : 4 } });
+  for (const partition of [0, 1]) {
+    const body = [0, 1, 2].map((n) => ({ payload: `${n}`, partition }));
+    await ask('POST', `/streams/${stream}/messages`, { body });
   }
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
-
-const ask = (method: string, path: string, options?: Parameters<typeof call>[3]) =>
-  call(gateway.url, method, `/v1${path}`, options);
+}
 
 interface State {
   member: string;

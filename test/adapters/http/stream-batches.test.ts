@@ -1,17 +1,10 @@
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import t from 'tap';
-import { call, type Gateway, openGateway } from './gateway.ts';
+import { fileGateway } from './gateway.ts';
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir(), limits: { batchUnpackedBytesMax: 100_000 } });
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
-
-const ask = (method: string, path: string, options?: Parameters<typeof call>[3]) =>
-  call(gateway.url, method, `/v1${path}`, options);
+const gateway = await fileGateway({ limits: { batchUnpackedBytesMax: 100_000 } });
+const { ask } = gateway;
 
 interface Answer {
   readonly status: number;

@@ -1,15 +1,8 @@
 import t from 'tap';
-import { call, type Gateway, openGateway } from './gateway.ts';
+import { fileGateway } from './gateway.ts';
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir() });
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
-
-const ask = (method: string, path: string, options?: Parameters<typeof call>[3]) =>
-  call(gateway.url, method, `/v1${path}`, options);
+const gateway = await fileGateway();
+const { ask } = gateway;
 
 async function payloads(path: string): Promise<string[]> {
   const { json } = await ask('GET', path);

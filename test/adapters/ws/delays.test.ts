@@ -1,15 +1,10 @@
 /** Delayed messages over WebSocket. */
 import t from 'tap';
-import { call, type Gateway, openGateway } from '../http/gateway.ts';
+import { call, fileGateway } from '../http/gateway.ts';
 import { WsPeer } from './peer.ts';
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir() });
-  await call(gateway.url, 'PUT', '/v1/queues/q');
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
+const gateway = await fileGateway();
+await gateway.ask('PUT', '/queues/q');
 
 t.test('a frame says when; its answer has the handle', async (t) => {
   const peer = await WsPeer.open(gateway.port);

@@ -1,14 +1,9 @@
 /** Filters over WebSocket subscriptions, and over bindings made by HTTP. */
 import t from 'tap';
-import { call, type Gateway, openGateway } from '../http/gateway.ts';
+import { fileGateway } from '../http/gateway.ts';
 import { WsPeer } from './peer.ts';
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir() });
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
+const gateway = await fileGateway();
 
 t.test('a topic subscription with filter and tags: what is published, and retained values', async (t) => {
   const [subscriber, publisher] = [await WsPeer.open(gateway.port), await WsPeer.open(gateway.port)];
@@ -51,19 +46,18 @@ t.test('a bad filter is refused, and the connection goes on', async (t) => {
 });
 
 t.test('HTTP: a binding with a filter is made, listed, used and removed', async (t) => {
-  const ask = (method: string, path: string, options?: Parameters<typeof call>[3]) =>
-    call(gateway.url, method, path, options);
-  await ask('PUT', '/v1/queues/filtered');
+  const { ask } = gateway;
+  await ask('PUT', '/queues/filtered');
   const body = { source: 'amq.topic', queue: 'filtered', key: '#', arguments: { 'x-filter': 'size > 10' } };
-  const bad = await ask('POST', '/v1/bindings', { body: { ...body, arguments: { 'x-filter': 'size > > 10' } } });
+  const bad = await ask('POST', '/bindings', { body: { ...body, arguments: { 'x-filter': 'size > > 10' } } });
   t.match([bad.status, bad.json], [400, { error: 'invalid-argument', message: /filter, column 8:/ }]);
-  t.same((await ask('GET', '/v1/bindings?queue=filtered')).json, { total: 0, items: [] });
-  t.equal((await ask('POST', '/v1/bindings', { body })).status, 204);
-  t.match((await ask('GET', '/v1/bindings?queue=filtered')).json, { items: [{ arguments: body.arguments }] });
+  t.same((await ask('GET', '/bindings?queue=filtered')).json, { total: 0, items: [] });
+  t.equal((await ask('POST', '/bindings', { body })).status, 204);
+  t.match((await ask('GET', '/bindings?queue=filtered')).json, { items: [{ arguments: body.arguments }] });
   const publish = async (size: number): Promise<unknown> =>
-    (await ask('POST', '/v1/batch', { body: [{ topic: 'a/b', payload: 'x', headers: { size } }] })).json['results'];
+    (await ask('POST', '/batch', { body: [{ topic: 'a/b', payload: 'x', headers: { size } }] })).json['results'];
   t.same(await publish(11), [{ routed: true }]);
   t.same(await publish(10), [{ routed: false }]);
-  t.equal((await ask('POST', '/v1/bindings/delete', { body })).status, 204);
+  t.equal((await ask('POST', '/bindings/delete', { body })).status, 204);
   t.same(await publish(11), [{ routed: false }]);
 });

@@ -1,17 +1,10 @@
 /** Message groups and filters of consumers over WebSocket and HTTP. */
 import t from 'tap';
-import { call, type Gateway, openGateway } from '../http/gateway.ts';
+import { fileGateway } from '../http/gateway.ts';
 import { WsPeer } from './peer.ts';
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir() });
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
-
-const ask = (method: string, path: string, options?: Parameters<typeof call>[3]) =>
-  call(gateway.url, method, `/v1${path}`, options);
+const gateway = await fileGateway();
+const { ask } = gateway;
 
 async function queue(name: string, args: object = {}): Promise<void> {
   t.equal((await ask('PUT', `/queues/${name}`, { body: { arguments: args } })).status, 201);

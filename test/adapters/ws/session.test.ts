@@ -1,17 +1,12 @@
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
 import t from 'tap';
-import { call, type Gateway, openGateway, TestClock, testAuthenticator } from '../http/gateway.ts';
+import { call, fileGateway, openGateway, TestClock, testAuthenticator } from '../http/gateway.ts';
 import { type Frame, WsPeer } from './peer.ts';
 
 const AS_ANN = { headers: { authorization: `Basic ${Buffer.from('ann:pass:word').toString('base64')}` } };
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir() });
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
+const gateway = await fileGateway();
 
 async function declareQueue(name: string): Promise<void> {
   await call(gateway.url, 'PUT', `/v1/queues/${name}`);

@@ -1,17 +1,10 @@
 /** Topics over WebSocket: from a place on, with credit, and on again behind the last message seen. */
 import t from 'tap';
-import { call, type Gateway, openGateway } from '../http/gateway.ts';
+import { fileGateway } from '../http/gateway.ts';
 import { WsPeer } from './peer.ts';
 
-let gateway: Gateway;
-t.before(async () => {
-  gateway = await openGateway({ dir: t.testdir() });
-});
-t.teardown(() => gateway.close());
-t.afterEach(() => t.same(gateway.logged, [], 'nothing failed inside'));
-
-const ask = (method: string, path: string, options?: Parameters<typeof call>[3]) =>
-  call(gateway.url, method, `/v1${path}`, options);
+const gateway = await fileGateway();
+const { ask } = gateway;
 
 t.test('read from a place on, with credit; go on after a break', async (t) => {
   await ask('PUT', '/streams/s');

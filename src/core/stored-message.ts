@@ -331,11 +331,6 @@ function extEntry(tag: number, value: Buffer): Buffer {
   return Buffer.concat([Buffer.from([tag, value.length]), value]);
 }
 
-/** Whether the stored message `bytes[at, ...)` has an `ext`. */
-export function hasFacts(bytes: Buffer, at: number): boolean {
-  return readU16(bytes, at + 10) !== 0;
-}
-
 /** When the broker took the stored message `bytes[at, ...)`. */
 export function receivedAt(bytes: Buffer, at: number): number {
   return bytes.readDoubleLE(at + 16);

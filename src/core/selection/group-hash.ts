@@ -1,6 +1,6 @@
 /** The number under which a message's group is known in the index of bodies, so that choosing reads no bodies. */
 import { Message } from '../message.ts';
-import { hasFacts, readStored } from '../stored-message.ts';
+import { hasExt, readStored } from '../stored-message.ts';
 import { murmur2 } from '../topic/partitioner.ts';
 
 /**
@@ -26,7 +26,7 @@ const view = new Message();
 
 /** `groupHash` of the message whose stored form begins at `bytes[at]`. */
 export function storedGroupHash(bytes: Buffer, at: number): number {
-  if (!hasFacts(bytes, at)) return 0;
+  if (!hasExt(bytes, at)) return 0;
   readStored(view, bytes, at, bytes.length);
   return groupHash(view);
 }

@@ -14,6 +14,9 @@ export const BATCH_TYPE = 'application/x-ndjson';
 const UNPACK = { gzip: gunzipSync, deflate: inflateSync, br: brotliDecompressSync } as const;
 const CODINGS = Object.keys(UNPACK).join(', ');
 
+/** Twice as many as a batch may have messages: others are empty, and cost time all the same. */
+const LINES_MAX = 131_072;
+
 interface Line
   extends Pick<JsonPublish, 'payload' | 'encoding' | 'persistent' | 'priority' | 'properties' | 'headers'> {
   group?: string;
@@ -102,6 +105,7 @@ export const JSON_BATCHES: BatchFormat = {
       const end = newline < 0 ? lines.length : newline;
       const text = lines.toString('utf8', at, end);
       at = end + 1;
+      if (number > LINES_MAX) throw new CoreError('message-too-large', `a batch of more than ${LINES_MAX} lines`);
       if (text.trim() === '') continue;
       try {
         fillLine(view, text);

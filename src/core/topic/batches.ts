@@ -156,6 +156,10 @@ function unpack(
   let at = 0;
   packing.unpack(batch, bytesMax, (message) => {
     if (places.length === countMax) return;
+    // At once: what is small when compressed may hold millions.
+    if (places.length === RUN_MESSAGES_MAX) {
+      throw new CoreError('message-too-large', `a batch of more than ${RUN_MESSAGES_MAX} messages`);
+    }
     if (message.groupEnd - message.groupStart > GROUP_BYTES_MAX) {
       const which = `message ${places.length + 1} of the batch`;
       throw new CoreError('invalid-argument', `${which} has a group id of more than ${GROUP_BYTES_MAX} bytes`);

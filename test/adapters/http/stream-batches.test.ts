@@ -1,6 +1,8 @@
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import t from 'tap';
+import { fillBatch, JSON_BATCHES } from '../../../src/adapters/json-batch.ts';
+import { Message } from '../../../src/core/index.ts';
 import { fileGateway } from './gateway.ts';
 
 const gateway = await fileGateway({ limits: { batchUnpackedBytesMax: 100_000 } });
@@ -162,6 +164,7 @@ t.test('bad input: a typed error that says where, and nothing is appended', asyn
       [gzipSync(Buffer.alloc(10_000_000)), GZIP, 413, 'message-too-large', /100000/],
       [Buffer.alloc(200_000, 0x20), TYPE, 413, 'message-too-large', /100000/],
       [gzipSync(Buffer.from('{}\n'.repeat(4000))), GZIP, 413, 'message-too-large', /unpacked/],
+      [gzipSync(Buffer.alloc(99_000, '\n')), GZIP, 400, 'invalid-argument', /without messages/],
       [numbered(0, 1), { ...TYPE, 'content-encoding': 'zstd' }, 501, 'not-supported', /zstd; .*gzip/],
       [numbered(0, 1), { ...TYPE, 'content-encoding': 'constructor' }, 501, 'not-supported', /constructor/],
       [numbered(0, 1), { 'content-type': 'text/plain' }, 415, 'not-supported', /./],
@@ -177,4 +180,14 @@ t.test('bad input: a typed error that says where, and nothing is appended', asyn
   t.match(await raw('GET', `${path}?offset=1`), { status: 416 });
   t.match(await raw('GET', `${path}?offset=0&last_n=1`), { status: 400 });
   t.match((await ask('GET', '/streams/bad')).json, { partitions: [{ end: 0 }] });
+});
+
+t.test('lines without messages are counted as well', (t) => {
+  const batch = new Message();
+  fillBatch(batch, Buffer.alloc(200_000, '\n'), '');
+  t.throws(() => JSON_BATCHES.unpack(batch, 1_000_000, () => {}), {
+    code: 'message-too-large',
+    message: /more than 131072 lines/,
+  });
+  t.end();
 });

@@ -272,6 +272,16 @@ t.test('sequences: a repeat is answered with its offset, what overlaps or leaves
   t.throws(() => send(zero), { code: 'invalid-argument' });
 });
 
+t.test('too many messages are too many before all of them are unpacked', async (t) => {
+  const one = await topicLab({ partitions: 1 });
+  const { producer } = sender(one);
+  const batch = batchOf(pack(plainLines(Array(70_000).fill('')), true));
+  t.throws(() => producer.appendBatch(producer.address('', key('t')), batch, CONFIRM), {
+    code: 'message-too-large',
+    message: /more than 65535 messages/,
+  });
+});
+
 t.test('bad input is a typed error, and nothing is appended', async (t) => {
   const one = await topicLab({ partitions: 2 }, { ...SMALL, batchUnpackedBytesMax: 10_000, messageBytesMax: 4000 });
   const { send, producer, confirms } = sender(one);

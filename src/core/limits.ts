@@ -46,6 +46,7 @@ export const LIMITS = {
   topicFileBytes: [64 * 1024 * 1024, 'bytes of one file of a topic, unless the topic says otherwise'],
   topicCacheBytesMax: [32 * 1024 * 1024, 'bytes of topic blocks kept in memory for readers'],
   topicCompactBytes: [64 * 1024 * 1024, 'bytes of memory for keys while a topic is compacted'],
+  batchMessagesMax: [10_000, 'messages in one batch for a topic, 65,535 at most: unpacking is not interrupted'],
   batchUnpackedBytesMax: [16 * 1024 * 1024, 'bytes of the messages in one batch for a topic, unpacked'],
   batchCacheBytesMax: [32 * 1024 * 1024, 'bytes of unpacked batches of topics kept in memory for readers'],
   topicSweepMs: [60_000, 'milliseconds between two looks for messages of topics that are too old'],

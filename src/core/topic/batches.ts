@@ -46,11 +46,13 @@ export class Batches {
     const packing = packingOf(format);
     const bytesMax = limits.batchUnpackedBytesMax;
     const counted = packing.count?.(batch);
-    const unpacked = counted === undefined ? unpack(packing, template, batch, this.#engine.now(), bytesMax) : undefined;
+    const countMax = Math.min(limits.batchMessagesMax, RUN_MESSAGES_MAX);
+    const unpacked =
+      counted === undefined ? unpack(packing, template, batch, this.#engine.now(), bytesMax, countMax + 1) : undefined;
     const count = counted ?? (unpacked as Unpacked).places.length;
     if (count < 1) throw new CoreError('invalid-argument', 'a batch without messages');
-    if (count > RUN_MESSAGES_MAX) {
-      throw new CoreError('message-too-large', `a batch of ${count} messages; ${RUN_MESSAGES_MAX} are allowed`);
+    if (count > countMax) {
+      throw new CoreError('message-too-large', `a batch of ${count} messages or more; ${countMax} are allowed`);
     }
     const bytes = count * template.lengthOf(NO_MESSAGE);
     if (bytes > bytesMax) throw tooLarge(bytes, bytesMax);
@@ -149,7 +151,7 @@ function unpack(
   batch: Message,
   receivedAtMs: number,
   bytesMax: number,
-  countMax = Number.POSITIVE_INFINITY,
+  countMax: number,
 ): Unpacked {
   let bytes = Buffer.allocUnsafe(Math.max(BYTES_MIN, 2 * (batch.bodyEnd - batch.bodyStart)));
   const places: number[] = [];

@@ -62,7 +62,7 @@ export const LIMITS = {
   policyPatternBytesMax: [1_024, 'bytes of the pattern of a policy'],
   policyPatternStepsMax: [2_000, 'steps of the pattern of a policy, with what it repeats'],
   exchangeHopsMax: [16, 'exchange-to-exchange bindings a message may pass'],
-  delayedNearMin: [1_024, 'delayed messages due next that are kept sorted, at least; of many, an eighth'],
+  delayedNearMin: [1_024, 'delayed messages due next that are kept sorted, at least; of many, a quarter'],
   deadLetterRetryMs: [10_000, 'milliseconds until a message that its dead letter exchange led nowhere is tried again'],
   transactionItemsMax: [100_000, 'publishes and settlements that one transaction may hold'],
   transactionBytesMax: [16 * 1024 * 1024, 'bytes that one open transaction may hold in memory'],

@@ -13,7 +13,7 @@ import { NearSearch } from './near-search.ts';
 import { type After, DueSearch } from './search.ts';
 
 /** A search finds this share of all, or `delayedNearMin`. */
-const NEAR_SHARE = 8;
+const NEAR_SHARE = 4;
 /** Of a search, before others have their turn: a step takes some tens of microseconds. */
 const STEPS_PER_VISIT = 4;
 

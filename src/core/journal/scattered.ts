@@ -57,6 +57,8 @@ export class ScatteredLoad {
   next(): Stretch | undefined {
     const { segments, offsets, lengths } = this.#places;
     let stretch: Stretch | undefined;
+    let source: Source | undefined;
+    let sourceOf = 0;
     for (; this.#next < this.#order.length; this.#next++) {
       const index = this.#order[this.#next]!;
       const segment = segments[index]!;
@@ -66,7 +68,8 @@ export class ScatteredLoad {
         this.#each(index, chunk.bytes, offset - chunk.start);
         continue;
       }
-      const source = this.#placeOf(segment);
+      if (segment !== sourceOf) source = this.#placeOf(segment);
+      sourceOf = segment;
       const end = offset + lengths[index]!;
       if (source?.isLog !== true || end > source.bytes || this.#unproven >= UNPROVEN_MAX) this.rest.push(index);
       else if (stretch === undefined) stretch = { source, start: offset, end, indices: [index] };

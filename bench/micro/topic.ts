@@ -1,26 +1,129 @@
 /**
- * Topics against the journal below them: `node --import=tsx bench/micro/topic.ts [--dir DIR] [--seconds 2] [--partitions 4]`.
- * Appending is a closed loop with confirms, as in `journal.ts`, with sealing going on beside it; reading is one reader from the first
- * message to the last, out of sealed files, beside `Journal.load` of as many bodies in order.
+ * Topics against the journal below them: `node --import=tsx bench/micro/topic.ts [--dir DIR] [--seconds 1] [--rounds 5] [--partitions 4]`.
+ *
+ * Appending: closed loops with as many messages outstanding, confirmed when durable; the journal alone appends records of the
+ * stored length of the topic's messages. Journal, topic, and topic without sealing take turns, and medians count, because other work on
+ * the machine comes and goes. Nanoseconds are CPU of the whole process, user and system, for each message: they bear company better
+ * than rates do. What the topic takes longer than without sealing is the share of the sealing that went on meanwhile.
+ *
+ * Reading: one reader a partition from the first message to the last, out of sealed files, beside `Journal.load` of as many bodies in order.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { CONFIRM, limitsWith, Message, RoutingKey, SystemClock } from '../../src/core/index.ts';
+import { CONFIRM, type Limits, limitsWith, Message, RoutingKey, SystemClock } from '../../src/core/index.ts';
 import { type BodyRef, type Journal, NodeDisk, openJournal } from '../../src/core/journal/index.ts';
 import { startBroker } from '../../src/core/start.ts';
 
 const { values } = parseArgs({
   options: {
     dir: { type: 'string', default: '.' },
-    seconds: { type: 'string', default: '2' },
+    seconds: { type: 'string', default: '1' },
+    rounds: { type: 'string', default: '5' },
     partitions: { type: 'string', default: '4' },
   },
 });
-const seconds = Number(values.seconds);
 const partitions = Number(values.partitions);
 const OUTSTANDING = 20_000;
-const READ_COUNT = 1_000_000;
+/** What is read back. */
+const READ_BYTES = 128 * 1024 * 1024;
+/** Bytes a stored message has besides its payload, from this publisher. */
+const HEAD_BYTES = 36;
+
+/** Messages a second, and CPU of the process in ns for each. */
+interface Rate {
+  readonly perSecond: number;
+  readonly cpuNs: number;
+}
+
+/** A loop of appends; `goOn` for each confirmed message until it says no. */
+interface Subject {
+  append(): void;
+  /** Resolves when everything is durable, and in its place for readers. */
+  settled(): Promise<void>;
+  /** Read everything back; answers how many messages that were. */
+  read(): Promise<number>;
+  close(): Promise<void>;
+}
+
+type Start = (disk: NodeDisk, bytes: number, confirmed: (count: number) => void) => Promise<Subject>;
+
+const nothing = (): void => {};
+
+const startJournal: Start = async (disk, bytes, confirmed) => {
+  const length = HEAD_BYTES + bytes;
+  const payload = Buffer.alloc(length, 7);
+  const refs: BodyRef[] = [];
+  const batches: { readonly number: number; count: number }[] = [];
+  let journal: Journal;
+  const onDurable = (upTo: number): void => {
+    let count = 0;
+    while (batches[0] !== undefined && batches[0].number <= upTo) count += batches.shift()?.count ?? 0;
+    confirmed(count);
+  };
+  const recovery = await openJournal({ disk, clock: new SystemClock(), limits: limitsWith() });
+  journal = await recovery.open({ onSeal: nothing, onDurable, onRelieved: nothing, onFailed: nothing });
+  return {
+    append: () => {
+      const at = journal.append(16, length);
+      journal.bytes.set(payload, at);
+      if (refs.length * length < READ_BYTES) refs.push({ segment: journal.segment, offset: journal.offset, length });
+      const last = batches.at(-1);
+      if (last?.number === journal.openBatch) last.count++;
+      else batches.push({ number: journal.openBatch, count: 1 });
+    },
+    settled: () => journal.whenDurable(journal.seal()),
+    read: async () => {
+      for (let from = 0; from < refs.length; from += 4096) await journal.load(refs.slice(from, from + 4096), nothing);
+      return refs.length;
+    },
+    close: () => journal.close(),
+  };
+};
+
+const startTopic =
+  (limits: Partial<Limits>): Start =>
+  async (disk, bytes, confirmed) => {
+    const options = { disk, clock: new SystemClock(), limits: limitsWith(limits), log: nothing };
+    const { broker, close, internals } = await startBroker(options, await openJournal(options));
+    await broker.admin.topics.create('/', 't', { partitions });
+    const client = broker.client('/', { user: 'bench', clientId: 'client', protocol: 'bench', peer: '' }, {});
+    const message = new Message();
+    message.format = 1;
+    message.bytes = Buffer.alloc(bytes, 'x');
+    message.bodyEnd = bytes;
+    let upTo = 0;
+    const producer = client.producer({
+      onConfirm: (last) => {
+        const count = last - upTo;
+        upTo = last;
+        confirmed(count);
+      },
+    });
+    const address = producer.address('', new RoutingKey('t', 0x2e));
+    const read = (number: number, end: number): Promise<number> =>
+      new Promise((done) => {
+        let count = 0;
+        const onRecords = (batch: { next(): boolean }): void => {
+          while (batch.next()) count++;
+          if (count === end) done(count);
+        };
+        client.reader('t', number, 0, { onRecords });
+      });
+    return {
+      append: () => void producer.publish(address, message, CONFIRM),
+      settled: async () => {
+        await internals.engine.whenDurable();
+        await internals.topology.topics.sealed();
+      },
+      read: async () => {
+        const details = broker.admin.topics.get('/', 't')?.details ?? [];
+        const counts = await Promise.all(details.map(({ end }, number) => read(number, end)));
+        return counts.reduce((sum, count) => sum + count, 0);
+      },
+      close,
+    };
+  };
 
 async function inScratch<T>(task: (disk: NodeDisk) => Promise<T>): Promise<T> {
   const root = mkdtempSync(join(resolve(values.dir), 'bench-topic-'));
@@ -31,131 +134,85 @@ async function inScratch<T>(task: (disk: NodeDisk) => Promise<T>): Promise<T> {
   }
 }
 
-const wait = (ms: number): Promise<void> => new Promise((wake) => setTimeout(wake, ms));
-const perSecond = (count: number, since: number): number => (count * 1000) / (performance.now() - since);
-
-/** Records of the same bytes a second, appended by nobody but the loop; then bodies a second, read in order. */
-async function journalRates(length: number): Promise<{ append: number; read: number; cpuUs: number }> {
-  return inScratch(async (disk) => {
-    const payload = Buffer.alloc(length, 7);
-    const refs: BodyRef[] = [];
-    const batches: { number: number; count: number }[] = [];
-    let confirmed = 0;
-    let running = true;
-    let journal: Journal;
-    const append = (): void => {
-      const at = journal.append(16, length);
-      journal.bytes.set(payload, at);
-      if (refs.length < READ_COUNT) refs.push({ segment: journal.segment, offset: journal.offset, length });
-      const last = batches.at(-1);
-      if (last?.number === journal.openBatch) last.count++;
-      else batches.push({ number: journal.openBatch, count: 1 });
-    };
-    const nothing = (): void => {};
-    const onDurable = (upTo: number): void => {
-      let count = 0;
-      while (batches.length > 0 && (batches[0] as { number: number }).number <= upTo)
-        count += batches.shift()?.count ?? 0;
-      confirmed += count;
-      for (let n = 0; running && n < count; n++) append();
-    };
-    const recovery = await openJournal({ disk, clock: new SystemClock(), limits: limitsWith() });
-    journal = await recovery.open({ onSeal: nothing, onDurable, onRelieved: nothing, onFailed: nothing });
-    const start = performance.now();
-    const cpu = process.cpuUsage();
-    for (let n = 0; n < OUTSTANDING; n++) append();
-    await wait(seconds * 1000);
-    const rate = perSecond(confirmed, start);
-    const cpuUs = process.cpuUsage(cpu).user / confirmed;
-    running = false;
-    await journal.whenDurable(journal.seal());
-    const reading = performance.now();
-    for (let from = 0; from < refs.length; from += 4096) await journal.load(refs.slice(from, from + 4096), nothing);
-    const read = perSecond(refs.length, reading);
-    await journal.close();
-    return { append: rate, read, cpuUs };
-  });
+async function measure(count: () => number | Promise<number>): Promise<Rate> {
+  const start = performance.now();
+  const before = process.cpuUsage();
+  const messages = await count();
+  const { user, system } = process.cpuUsage(before);
+  return { perSecond: (messages * 1000) / (performance.now() - start), cpuNs: ((user + system) * 1000) / messages };
 }
 
-async function topicRates(
-  bytes: number,
-): Promise<{ append: number; read: number; cpuUs: number; sealed: number; stored: number }> {
-  return inScratch(async (disk) => {
-    const options = { disk, clock: new SystemClock(), limits: limitsWith(), log: () => {} };
-    const { broker, close, internals } = await startBroker(options, await openJournal(options));
-    await broker.admin.topics.create('/', 't', { partitions });
-    const client = broker.client('/', { user: 'bench', clientId: 'client', protocol: 'bench', peer: '' }, {});
-    const message = new Message();
-    message.format = 1;
-    message.bytes = Buffer.alloc(bytes, 'x');
-    message.bodyEnd = bytes;
-    let confirmed = 0;
+const appended = (start: Start, bytes: number): Promise<Rate> =>
+  inScratch(async (disk) => {
+    let done = 0;
     let running = true;
-    const publish = (): void => void producer.publish(address, message, CONFIRM);
-    const producer = client.producer({
-      onConfirm: (upTo) => {
-        const count = upTo - confirmed;
-        confirmed = upTo;
-        for (let n = 0; running && n < count; n++) publish();
-      },
+    const subject = await start(disk, bytes, (count) => {
+      done += count;
+      for (let n = 0; running && n < count; n++) subject.append();
     });
-    const address = producer.address('', new RoutingKey('t', 0x2e));
-    const start = performance.now();
-    const cpu = process.cpuUsage();
-    for (let n = 0; n < OUTSTANDING; n++) publish();
-    await wait(seconds * 1000);
-    const append = perSecond(confirmed, start);
-    const cpuUs = process.cpuUsage(cpu).user / confirmed;
+    const rate = await measure(async () => {
+      for (let n = 0; n < OUTSTANDING; n++) subject.append();
+      await new Promise((wake) => setTimeout(wake, Number(values.seconds) * 1000));
+      return done;
+    });
     running = false;
-    await internals.engine.whenDurable();
-    await internals.topology.topics.sealed();
-    const details = broker.admin.topics.get('/', 't')?.details ?? [];
-    let read = 0;
-    let left = 0;
-    const reading = performance.now();
-    const { rate, stored } = await new Promise<{ rate: number; stored: number }>((done) => {
-      let storedBytes = 0;
-      for (const [number, { end }] of details.entries()) {
-        left += end;
-        client.reader('t', number, 0, {
-          onRecords: (batch) => {
-            while (batch.next()) {
-              read++;
-              storedBytes = batch.message.bodyEnd - batch.message.exchangeStart + 24;
-            }
-            if (read === left) done({ rate: perSecond(read, reading), stored: storedBytes });
-          },
-        });
-      }
-    });
-    const total = details.reduce((sum, { bytes: held }) => sum + held, 0);
-    const unsealed = internals.engine.bodies.logged.totalBytes;
-    await close();
-    return { append, read: rate, cpuUs, sealed: 1 - unsealed / total, stored };
+    await subject.close();
+    return rate;
   });
+
+const readBack = (start: Start, bytes: number): Promise<{ append: Rate; read: Rate }> =>
+  inScratch(async (disk) => {
+    let left = Math.floor(READ_BYTES / (HEAD_BYTES + bytes));
+    const total = left;
+    const subject = await start(disk, bytes, (count) => {
+      for (let n = 0; n < count && left > 0; n++, left--) subject.append();
+    });
+    // With what it takes to seal everything; the rate is of no use, since sealing rests.
+    const append = await measure(async () => {
+      for (let n = 0; n < OUTSTANDING; n++, left--) subject.append();
+      while (left > 0) await new Promise((wake) => setTimeout(wake, 10));
+      await subject.settled();
+      return total;
+    });
+    const read = await measure(() => subject.read());
+    await subject.close();
+    return { append, read };
+  });
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] as number;
 }
+
+const figures = (rates: readonly Rate[]) => ({
+  perSecond: median(rates.map((rate) => rate.perSecond)),
+  cpuNs: median(rates.map((rate) => rate.cpuNs)),
+});
 
 // The broker's own timers keep no process alive.
-const alive = setInterval(() => {}, 1000);
+const alive = setInterval(nothing, 1000);
+const sealing = startTopic({});
+const unsealed = startTopic({ topicSealBytes: 2 ** 40 });
 const rows = [];
 for (const bytes of [100, 1024]) {
-  // Other work on the machine comes and goes: the journal is measured on both sides.
-  const { stored } = await topicRates(bytes);
-  const before = await journalRates(stored);
-  const topic = await topicRates(bytes);
-  const after = await journalRates(stored);
-  const append = (before.append + after.append) / 2;
-  const read = (before.read + after.read) / 2;
+  await appended(sealing, bytes);
+  const rates: Rate[][] = [[], [], []];
+  for (let round = 0; round < Number(values.rounds); round++) {
+    for (const [n, start] of [startJournal, sealing, unsealed].entries()) rates[n]?.push(await appended(start, bytes));
+  }
+  const [journal, topic, bare] = rates.map(figures) as [Rate, Rate, Rate];
+  const [ofJournal, ofTopic] = [await readBack(startJournal, bytes), await readBack(sealing, bytes)];
   rows.push({
     'payload B': bytes,
-    'journal append k/s': Math.round(append / 1000),
-    'topic append k/s': Math.round(topic.append / 1000),
-    'append %': Math.round((topic.append / append) * 100),
-    'user us': `${before.cpuUs.toFixed(2)} / ${topic.cpuUs.toFixed(2)}`,
-    'journal read k/s': Math.round(read / 1000),
-    'topic read k/s': Math.round(topic.read / 1000),
-    'read %': Math.round((topic.read / read) * 100),
-    'sealed %': Math.round(topic.sealed * 100),
+    'append k/s: journal': Math.round(journal.perSecond / 1000),
+    topic: Math.round(topic.perSecond / 1000),
+    '%': Math.round((topic.perSecond / journal.perSecond) * 100),
+    'append ns: journal': Math.round(journal.cpuNs),
+    ' topic': Math.round(topic.cpuNs),
+    'without sealing': Math.round(bare.cpuNs),
+    'sealed to the end': Math.round(ofTopic.append.cpuNs),
+    'read k/s: journal': Math.round(ofJournal.read.perSecond / 1000),
+    '  topic': Math.round(ofTopic.read.perSecond / 1000),
+    'read %': Math.round((ofTopic.read.perSecond / ofJournal.read.perSecond) * 100),
   });
 }
 clearInterval(alive);

@@ -45,7 +45,7 @@ export interface StoredRoute {
   readonly partitionIds: readonly number[];
   /** Bytes of a copy in the record that took the place of the prepared form; 0 = none did. */
   readonly copyBytes: number;
-  /** Of its entries: when it is due, in delay slots (queue/delay-info.ts). */
+  /** Of its entries: when it is due, in delay slots (delay/info.ts). */
   readonly info: number;
 }
 

@@ -284,7 +284,7 @@ t.test('given up, crashes: every message that was is in the queue for dead lette
     const prng = new Prng(seed);
     const clock = new SimClock();
     const disk = newDisk(clock, { seed });
-    const limits = { ...SMALL, shareDeliveriesMax: 3, shareLockMs: 500, deadLetterRetryMs: 100 } as typeof SMALL;
+    const limits = { ...SMALL, shareDeliveriesMax: 3, deadLetterRetryMs: 100 } as typeof SMALL;
     let one = await lab(limits, disk, clock);
     await createTopic(one, { partitions: 2 });
     await one.clock.drive(one.broker.admin.topics.setShareGroup('/', 't', 'g', { start: 'first', deadLetter: DEAD }));
@@ -294,7 +294,7 @@ t.test('given up, crashes: every message that was is in the queue for dead lette
     const accepted = new Set<string>();
     for (let life = 0; life < 4; life++) {
       if (life === 1) await withDead(one);
-      const taker = take(one.client, { credit: 20 });
+      const taker = take(one.client, { credit: 20, timeoutMs: 1_000_000 });
       let settled = 0;
       for (let steps = prng.between(5, 25); steps > 0; steps--) {
         if (prng.chance(0.3)) {

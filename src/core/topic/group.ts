@@ -16,6 +16,9 @@ const record = new TlvWriter();
 
 export type FoundCommit = OffsetCommit & { readonly source: Partition };
 
+/** Of groups whose members do not say. */
+const DEFAULT_STRATEGY: GroupStrategy = 'cooperative-sticky';
+
 export class Group {
   readonly vhost: Vhost;
   readonly name: string;
@@ -24,7 +27,7 @@ export class Group {
   readonly members = new Set<Member>();
   /** Rises with every change of who should hold what. */
   epoch = 0;
-  #strategy: GroupStrategy = 'range';
+  #strategy: GroupStrategy = DEFAULT_STRATEGY;
   #asked = false;
   #lastMember = 0;
 
@@ -96,7 +99,7 @@ export class Group {
   /** Throws `not-found` (a topic), `invalid-argument` (strategy), `limit-exceeded`. */
   join(client: Client, options: GroupOptions, handlers: GroupHandlers): Member {
     const { groupMembersMax } = this.vhost.engine.limits;
-    const strategy = options.strategy ?? (this.members.size > 0 ? this.#strategy : 'cooperative-sticky');
+    const strategy = options.strategy ?? (this.members.size > 0 ? this.#strategy : DEFAULT_STRATEGY);
     if (!STRATEGIES.includes(strategy)) throw new CoreError('invalid-argument', `there is no strategy '${strategy}'`);
     if (this.members.size > 0 && strategy !== this.#strategy) {
       throw new CoreError(

@@ -97,6 +97,7 @@ t.test('groups: offsets with notes, lag, the end', async (t) => {
   t.equal((await ask('PUT', '/groups/g/offsets', { body: offsets })).status, 204);
   t.match((await ask('GET', '/groups/g')).json, {
     name: 'g',
+    strategy: 'cooperative-sticky',
     offsets: [{ stream: 'work', partition: 0, offset: 1, metadata: 'half way', lag: 1 }],
   });
   const behind = [{ stream: 'work', partition: 0, offset: 3 }];

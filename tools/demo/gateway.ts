@@ -15,9 +15,13 @@ export interface Feature {
   run(gateway: Gateway): Promise<void>;
 }
 
+/** How long a process that was started is waited for, to end it. */
+const LATE_MS = 10_000;
+
 export class Gateway {
   readonly #dataDir = mkdtempSync(join(tmpdir(), 'junction-demo-'));
   #server: ServerProcess | undefined;
+  #starting: Promise<ServerProcess> | undefined;
 
   get ports(): Ports {
     return this.#running.ports;
@@ -33,7 +37,8 @@ export class Gateway {
   }
 
   async start(): Promise<void> {
-    this.#server = await startServer(this.#dataDir);
+    this.#starting = startServer(this.#dataDir);
+    this.#server = await this.#starting;
   }
 
   /** End the process without mercy: it cannot write anything more. */
@@ -62,7 +67,10 @@ export class Gateway {
   }
 
   async cleanUp(): Promise<void> {
-    await this.#server?.kill();
+    // On a busy machine it may come up after the step that waited for it has given up.
+    const late = new Promise<undefined>((resolve) => setTimeout(resolve, LATE_MS));
+    const server = await Promise.race([this.#starting, late]).catch(() => undefined);
+    await server?.kill();
     rmSync(this.#dataDir, { recursive: true, force: true });
   }
 

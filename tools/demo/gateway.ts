@@ -68,7 +68,7 @@ export class Gateway {
 
   async cleanUp(): Promise<void> {
     // On a busy machine it may come up after the step that waited for it has given up.
-    const late = new Promise<undefined>((resolve) => setTimeout(resolve, LATE_MS));
+    const late = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), LATE_MS));
     const server = await Promise.race([this.#starting, late]).catch(() => undefined);
     await server?.kill();
     rmSync(this.#dataDir, { recursive: true, force: true });

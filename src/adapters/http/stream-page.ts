@@ -5,6 +5,7 @@ import {
   type Client,
   type Clock,
   CoreError,
+  type Limits,
   type Message,
   type PartitionInfo,
   type Reader,
@@ -13,9 +14,28 @@ import {
 } from '../../core/index.ts';
 import { messageJsonTail } from '../json-message.ts';
 import { type JsonPlace, offsetOf } from '../read-place.ts';
+import { COUNT, query } from './schemas.ts';
 
 /** What the disk may take. */
 const READ_MS = 10_000;
+
+/** What a request for a page says of it. */
+export interface PageQuery extends JsonPlace {
+  max: number;
+  wait_ms: number;
+}
+
+/** The schema of a `PageQuery`. */
+export function pageQuery(limits: Limits): object {
+  return query({
+    from: { enum: ['first', 'last', 'next'] },
+    offset: COUNT,
+    time_ms: COUNT,
+    last_n: COUNT,
+    max: { type: 'integer', minimum: 1, maximum: limits.leaseMessagesMax, default: 100 },
+    wait_ms: { type: 'integer', minimum: 0, maximum: limits.leaseWaitMsMax, default: 0 },
+  });
+}
 
 interface Asked {
   readonly stream: string;

@@ -3,11 +3,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CoreError, Message } from '../../../core/index.ts';
 import { BATCH_TYPE, codingOf, fillBatch } from '../../json-batch.ts';
 import { JSON_FORMAT_ID } from '../../json-message.ts';
-import type { JsonPlace } from '../../read-place.ts';
 import { queueTarget } from '../../targets.ts';
 import type { HttpContext } from '../context.ts';
 import { COUNT, NAME, object, PARTITION, query } from '../schemas.ts';
-import { readPage, recordJson } from '../stream-page.ts';
+import { type PageQuery, pageQuery, readPage, recordJson } from '../stream-page.ts';
 
 interface Partition {
   Params: { stream: string; partition: number };
@@ -17,11 +16,6 @@ interface AppendQuery {
   producer?: number;
   epoch: number;
   sequence?: number;
-}
-
-interface ReadQuery extends JsonPlace {
-  max: number;
-  wait_ms: number;
 }
 
 /** Expects that only bodies of type BATCH_TYPE are parsed, to a buffer. */
@@ -40,19 +34,12 @@ export function streamBatchRoutes(app: FastifyInstance, context: HttpContext): v
     },
     (request) => append(context, request),
   );
-  app.get<Partition & { Querystring: ReadQuery }>(
+  app.get<Partition & { Querystring: PageQuery }>(
     path,
     {
       schema: {
         params,
-        querystring: query({
-          from: { enum: ['first', 'last', 'next'] },
-          offset: COUNT,
-          time_ms: COUNT,
-          last_n: COUNT,
-          max: { type: 'integer', minimum: 1, maximum: limits.leaseMessagesMax, default: 100 },
-          wait_ms: { type: 'integer', minimum: 0, maximum: limits.leaseWaitMsMax, default: 0 },
-        }),
+        querystring: pageQuery(limits),
       },
     },
     (request, reply) => read(context, request, reply),
@@ -97,7 +84,7 @@ interface Given {
 /** The batch with an offset, as it came; or the single messages there, up to the next batch, as a batch of their own. */
 async function read(
   context: HttpContext,
-  request: FastifyRequest<Partition & { Querystring: ReadQuery }>,
+  request: FastifyRequest<Partition & { Querystring: PageQuery }>,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const { stream, partition } = request.params;

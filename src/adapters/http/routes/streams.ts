@@ -13,14 +13,13 @@ import {
 } from '../../../core/index.ts';
 import { DEAD_LETTER } from '../../dead-letter.ts';
 import { bodyOf, fillMessage, type JsonPublish, PUBLISH_PROPERTIES } from '../../json-message.ts';
-import type { JsonPlace } from '../../read-place.ts';
 import { queueTarget } from '../../targets.ts';
 import type { HttpClient } from '../clients.ts';
 import type { HttpContext } from '../context.ts';
 import { httpError } from '../errors.ts';
 import { refuseReserved } from '../reserved.ts';
 import { COUNT, type ListQuery, listQuery, NAME, object, PARTITION, page, query } from '../schemas.ts';
-import { partitionOf, readPage, recordJson } from '../stream-page.ts';
+import { type PageQuery, pageQuery, partitionOf, readPage, recordJson } from '../stream-page.ts';
 
 /** Messages of one append. */
 const APPEND_MAX = 10_000;
@@ -160,11 +159,6 @@ export function streamRoutes(app: FastifyInstance, context: HttpContext): void {
 
 // ---- Messages -----------------------------------------------------------------------------------------------------
 
-interface ReadQuery extends JsonPlace {
-  max: number;
-  wait_ms: number;
-}
-
 function messageRoutes(app: FastifyInstance, context: HttpContext): void {
   const { limits } = context;
   app.post<Named & { Querystring: { producer?: number; epoch?: number }; Body: Item[] }>(
@@ -186,19 +180,12 @@ function messageRoutes(app: FastifyInstance, context: HttpContext): void {
       return { confirmed: results.filter((result) => 'offset' in result).length, results };
     },
   );
-  app.get<Numbered & { Querystring: ReadQuery }>(
+  app.get<Numbered & { Querystring: PageQuery }>(
     '/streams/:stream/partitions/:partition/messages',
     {
       schema: {
         params: object({ stream: NAME, partition: PARTITION }),
-        querystring: query({
-          from: { enum: ['first', 'last', 'next'] },
-          offset: COUNT,
-          time_ms: COUNT,
-          last_n: COUNT,
-          max: { type: 'integer', minimum: 1, maximum: limits.leaseMessagesMax, default: 100 },
-          wait_ms: { type: 'integer', minimum: 0, maximum: limits.leaseWaitMsMax, default: 0 },
-        }),
+        querystring: pageQuery(limits),
       },
     },
     (request, reply) => read(context, request, reply),
@@ -246,7 +233,7 @@ function withGroup(message: Message, group: string): void {
 
 async function read(
   context: HttpContext,
-  request: FastifyRequest<Numbered & { Querystring: ReadQuery }>,
+  request: FastifyRequest<Numbered & { Querystring: PageQuery }>,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const { stream, partition } = request.params;

@@ -14,7 +14,7 @@ export const BATCH_TYPE = 'application/x-ndjson';
 const UNPACK = { gzip: gunzipSync, deflate: inflateSync, br: brotliDecompressSync } as const;
 const CODINGS = Object.keys(UNPACK).join(', ');
 
-/** Twice as many as a batch may have messages: others are empty, and cost time all the same. */
+/** Far more than a batch may have messages: the others are empty, and cost time all the same. */
 const LINES_MAX = 131_072;
 
 interface Line

@@ -48,12 +48,12 @@ export class Batches {
     const counted = packing.count?.(batch);
     const countMax = Math.min(limits.batchMessagesMax, RUN_MESSAGES_MAX);
     const unpacked =
-      counted === undefined ? unpack(packing, template, batch, this.#engine.now(), bytesMax, countMax + 1) : undefined;
+      counted === undefined
+        ? unpack(packing, template, batch, this.#engine.now(), bytesMax, countMax, true)
+        : undefined;
     const count = counted ?? (unpacked as Unpacked).places.length;
     if (count < 1) throw new CoreError('invalid-argument', 'a batch without messages');
-    if (count > countMax) {
-      throw new CoreError('message-too-large', `a batch of ${count} messages or more; ${countMax} are allowed`);
-    }
+    if (count > countMax) throw tooMany(countMax);
     const bytes = count * template.lengthOf(NO_MESSAGE);
     if (bytes > bytesMax) throw tooLarge(bytes, bytesMax);
     return { count, unpacked };
@@ -144,7 +144,14 @@ function tooLarge(bytes: number, bytesMax: number): CoreError {
   return new CoreError('message-too-large', `a batch of ${bytes} bytes when unpacked; ${bytesMax} are allowed`);
 }
 
-/** Write the messages in a batch one after the other, as frames: of them at most `countMax`. */
+function tooMany(countMax: number): CoreError {
+  return new CoreError('message-too-large', `a batch of more than ${countMax} messages`);
+}
+
+/**
+ * Write the messages in a batch one after the other, as frames: of them at most `countMax`.
+ * @param refusesMore throw when there are more
+ */
 function unpack(
   packing: BatchFormat,
   template: Template,
@@ -152,15 +159,16 @@ function unpack(
   receivedAtMs: number,
   bytesMax: number,
   countMax: number,
+  refusesMore = false,
 ): Unpacked {
   let bytes = Buffer.allocUnsafe(Math.max(BYTES_MIN, 2 * (batch.bodyEnd - batch.bodyStart)));
   const places: number[] = [];
   let at = 0;
   packing.unpack(batch, bytesMax, (message) => {
-    if (places.length === countMax) return;
-    // At once: what is small when compressed may hold millions.
-    if (places.length === RUN_MESSAGES_MAX) {
-      throw new CoreError('message-too-large', `a batch of more than ${RUN_MESSAGES_MAX} messages`);
+    if (places.length === countMax) {
+      // At once: what is small when compressed may hold millions, and the format goes on to the end.
+      if (refusesMore) throw tooMany(countMax);
+      return;
     }
     if (message.groupEnd - message.groupStart > GROUP_BYTES_MAX) {
       const which = `message ${places.length + 1} of the batch`;

@@ -227,6 +227,8 @@ export class DelaySimulation {
     // Some brokers die in the moment of the publish.
     if (prng.chance(0.05)) await this.#restart(prng.pick(['kill', 'crash'] as const));
     else await this.#advance(QUIET_MS);
+    // Many take several writes; what is due waits for them, and what is published meanwhile would come first.
+    while (this.#machine.internals.engine.undurable !== 0) await this.#advance(1);
   }
 
   #onConfirm(upTo: number): void {

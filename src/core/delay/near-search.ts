@@ -16,8 +16,20 @@ const DIGITS = 2 ** DIGIT_BITS;
 /** Pairs sorted in one step. */
 const STEP_PAIRS = 8192;
 
+/** A page with entries costs so much more than these, one without so much. */
+const PAGE_COST = 512;
+const HOLE_COST = 16;
+
 /** Entries of one page, looked at before anything else happens. */
 const page: EntryColumns = entryColumns();
+
+/** Work that yields what it has cost so far, in entries looked at. */
+type Work<T> = Generator<number, T, undefined>;
+
+/** What looking at the page has cost. */
+function looked(): number {
+  return page.count === 0 ? HOLE_COST : page.count + PAGE_COST;
+}
 
 /** Pairs on their way to be sorted. */
 interface Pairs {
@@ -31,7 +43,7 @@ export class NearSearch {
   /** Where positions are counted from, and what is counted and collected ends; the rest comes last. */
   readonly #base: number;
   readonly #end: number;
-  readonly #steps: Generator<undefined, void, undefined>;
+  readonly #steps: Work<void>;
   #near: Near = new Near();
   #horizon = Number.POSITIVE_INFINITY;
   /** Entries due just at the horizon that are taken, too: those that came first. */
@@ -47,9 +59,14 @@ export class NearSearch {
     this.#steps = this.#run();
   }
 
-  /** Go on for some ten thousand entries. Answers true when the search is over. */
-  step(): boolean {
-    return this.#steps.next().done === true;
+  /** Go on, through about `entries` entries. Answers true when the search is over. */
+  step(entries: number): boolean {
+    for (let left = entries; left > 0; ) {
+      const { value, done } = this.#steps.next();
+      if (done === true) return true;
+      left -= value as number;
+    }
+    return false;
   }
 
   /** What was found. */
@@ -62,32 +79,32 @@ export class NearSearch {
     return this.#horizon;
   }
 
-  *#run(): Generator<undefined, void, undefined> {
+  *#run(): Work<void> {
     const size = Math.min(this.#ring.count, this.#max);
     if (this.#ring.count > this.#max) yield* this.#findHorizon();
     const pairs = { dues: new Uint32Array(size), offsets: new Uint32Array(size) };
     for (let at = this.#base; at < this.#end; ) {
       at = this.#ring.read(at, page);
       this.#collect(pairs);
-      yield;
+      yield looked();
     }
     const sorted = yield* sort(pairs, this.#found);
     this.#near = new Near({ ...sorted, base: this.#base, length: this.#found });
     for (let at = this.#end; at < this.#ring.tail; ) {
       at = this.#ring.read(at, page);
       this.#addLate();
-      if (at < this.#ring.tail) yield;
+      if (at < this.#ring.tail) yield looked();
     }
   }
 
   /** Find the due time that the last one of those wanted has. */
-  *#findHorizon(): Generator<undefined, void, undefined> {
+  *#findHorizon(): Work<void> {
     const counts = new Uint32Array(2 ** LOW_BITS);
     let wanted = this.#max;
     for (let at = this.#base; at < this.#end; ) {
       at = this.#ring.read(at, page);
       for (let n = 0; n < page.count; n++) counts[((page.infos[n] as number) & DUE_MASK) >>> LOW_BITS]!++;
-      yield;
+      yield looked();
     }
     const high = crossing(counts, wanted);
     // So many have gone meanwhile that all can be found.
@@ -100,7 +117,7 @@ export class NearSearch {
         const due = (page.infos[n] as number) & DUE_MASK;
         if (due >>> LOW_BITS === high) counts[due & LOW_MASK]!++;
       }
-      yield;
+      yield looked();
     }
     const low = crossing(counts, wanted);
     for (let n = 0; n < low; n++) wanted -= counts[n] as number;
@@ -141,7 +158,7 @@ function crossing(counts: Uint32Array, wanted: number): number {
 }
 
 /** Sort pairs by due time, digit after digit, the lowest first; those of equal times stay as they are. */
-function* sort(pairs: Pairs, length: number): Generator<undefined, Pairs, undefined> {
+function* sort(pairs: Pairs, length: number): Work<Pairs> {
   let from = pairs;
   let into: Pairs | undefined;
   for (let shift = 0; shift < 24; shift += DIGIT_BITS) {
@@ -149,13 +166,14 @@ function* sort(pairs: Pairs, length: number): Generator<undefined, Pairs, undefi
     for (let at = 0; at < length; at += STEP_PAIRS) {
       const end = Math.min(length, at + STEP_PAIRS);
       for (let n = at; n < end; n++) next[((from.dues[n] as number) >>> shift) & (DIGITS - 1)]!++;
-      yield;
+      yield end - at;
     }
     if (!toStarts(next, length)) continue;
     into ??= { dues: new Uint32Array(length), offsets: new Uint32Array(length) };
     for (let at = 0; at < length; at += STEP_PAIRS) {
-      scatter(from, into, at, Math.min(length, at + STEP_PAIRS), shift, next);
-      yield;
+      const end = Math.min(length, at + STEP_PAIRS);
+      scatter(from, into, at, end, shift, next);
+      yield end - at;
     }
     [from, into] = [into, from];
   }

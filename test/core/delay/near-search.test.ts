@@ -49,7 +49,7 @@ for (const [name, dues] of [
       const before = inOrder(ring);
       const search = new NearSearch(ring, max);
       const isQuiet = prng.chance(0.3);
-      while (!search.step()) {
+      while (!search.step(8192)) {
         if (isQuiet || ring.count === 0) continue;
         for (let left = prng.below(40); left > 0; left--) push();
         for (let left = prng.below(40); left > 0; left--) ring.settle(ring.head + prng.below(ring.tail - ring.head));

@@ -19,6 +19,7 @@ export type CombinedCommand =
   | { do: 'cancel'; n: number }
   | { do: 'leave'; n: number; lost: boolean }
   | { do: 'purge'; n: number }
+  | { do: 'redrive'; n: number; to: number; max?: number; restart?: RestartKind }
   | { do: 'checkpoint' }
   | { do: 'wait'; ms: number }
   | { do: 'quiet' }
@@ -81,6 +82,7 @@ const WEIGHTS: Weights = {
   cancel: 1.5,
   leave: 4,
   purge: 1,
+  redrive: 1.5,
   transaction: 4,
   half: 2,
   alter: 1.5,
@@ -127,6 +129,8 @@ function command(prng: Prng, kind: CombinedCommand['do']): CombinedCommand {
       return { do: kind, ms: prng.chance(0.3) ? prng.between(1, 30) : prng.float() * 2 };
     case 'restart':
       return { do: kind, how: prng.pick(['clean', 'kill', 'crash'] as const) };
+    case 'redrive':
+      return redrive(prng, n);
     case 'leave':
       return { do: kind, n, lost: prng.chance(0.4) };
     case 'quiet':
@@ -135,6 +139,12 @@ function command(prng: Prng, kind: CombinedCommand['do']): CombinedCommand {
     default:
       return { do: kind, n };
   }
+}
+
+function redrive(prng: Prng, n: number): CombinedCommand {
+  const max = prng.chance(0.3) ? { max: prng.between(1, 6) } : {};
+  const restart = prng.chance(0.15) ? { restart: prng.pick(['clean', 'kill', 'crash'] as const) } : {};
+  return { do: 'redrive', n, to: prng.below(1000), ...max, ...restart };
 }
 
 function settle(prng: Prng, n: number, op: SettleOp): SettleFacts {

@@ -20,6 +20,8 @@ import {
 /** The broker reads the clock once a turn. */
 export const TURN_MS = 2;
 
+type HeirFacts = Pick<Entry, 'fromTick' | 'fromMs' | 'isLate' | 'ownExpiryMs' | 'key' | 'deaths' | 'gaveUpTick'>;
+
 export class Fates {
   readonly #knowledge: Knowledge;
   #passedMs = -1;
@@ -65,6 +67,10 @@ export class Fates {
     if (place.state === 'deferred') return this.#retry(lineage, place, now);
     if (place.state === 'delayed') return this.#due(lineage, place, now);
     if (place.entry.expiresFromMs - TURN_MS <= now) this.mayDie(place, 'expired');
+    const { redrivesTo } = place.entry.queue;
+    if (redrivesTo !== undefined && this.#knowledge.widen(lineage, [this.#moved(place, redrivesTo)])) {
+      this.#crowd(lineage);
+    }
     return false;
   }
 
@@ -154,30 +160,52 @@ export class Fates {
     if (target === undefined) return rule.keeps ? [] : [NOWHERE];
     const deaths = withDeath(entry.deaths, entry.queue.name, reason);
     if (isCycle(deaths, name)) return [NOWHERE];
-    const heir = new Entry({
-      lineage: entry.lineage,
-      queue: target,
-      level: Math.min(entry.lineage.priority, target.rules.maxPriority),
+    const place = this.#heir(entry, target, {
       fromTick: gaveUpTick ?? this.#passedTick,
-      toTick: Number.POSITIVE_INFINITY,
       fromMs,
-      toMs: Number.POSITIVE_INFINITY,
-      isVisible: 'perhaps',
       isLate: rule.keeps,
-      wasDelayed: false,
-      due: undefined,
-      agesFromMs: undefined,
       ownExpiryMs: Number.POSITIVE_INFINITY,
       key: name,
       deaths,
-      parent: entry,
       gaveUpTick,
     });
-    const place: Place = { entry: heir, state: 'ready', returns: [0, 0], failures: [0, 0], fromMs, toMs: fromMs };
     if (!target.refuses || !target.isBounded) return [place];
     // It may be full.
     if (target.handsOn) return [place, ...this.#afterlife(place, 'maxlen', undefined)];
     return rule.keeps ? [place] : [place, NOWHERE];
+  }
+
+  /** Where a message is that is moved to another queue on request: its history and its own time to live go with it. */
+  #moved({ entry, fromMs }: Place, target: ModelQueue): Place {
+    return this.#heir(entry, target, {
+      fromTick: this.#passedTick,
+      fromMs: Math.max(fromMs, this.#sinceMs),
+      isLate: true,
+      ownExpiryMs: entry.ownExpiryMs,
+      key: entry.key,
+      deaths: entry.deaths,
+      gaveUpTick: undefined,
+    });
+  }
+
+  /** A message in the queue to which another one handed it on. */
+  #heir(parent: Entry, queue: ModelQueue, facts: HeirFacts): Place {
+    const { lineage } = parent;
+    const entry = new Entry({
+      ...facts,
+      lineage,
+      queue,
+      level: Math.min(lineage.priority, queue.rules.maxPriority),
+      toTick: Number.POSITIVE_INFINITY,
+      toMs: Number.POSITIVE_INFINITY,
+      isVisible: 'perhaps',
+      wasDelayed: false,
+      due: undefined,
+      agesFromMs: undefined,
+      parent,
+    });
+    const { fromMs } = facts;
+    return { entry, state: 'ready', returns: [0, 0], failures: [0, 0], fromMs, toMs: fromMs };
   }
 
   // ---- Too many ---------------------------------------------------------------------------------------------------

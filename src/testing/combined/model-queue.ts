@@ -20,6 +20,8 @@ export class ModelQueue {
     isSure: boolean;
     readonly survives: boolean;
   }[] = [];
+  /** Where its messages are being moved to. */
+  redrivesTo: ModelQueue | undefined;
   /** When somebody used it last, if nobody does so now: not before, and not after. */
   usedMs: Span;
   /** When those are due that were replaced while they waited: until then a purge counts them. */

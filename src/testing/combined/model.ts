@@ -343,6 +343,40 @@ export class Model {
     this.#fates.crowd(queue);
   }
 
+  /** Whether a message that may be ready in a queue has been in another one, or may be. Two visits could not be told apart. */
+  hasBeenIn(queue: ModelQueue, other: ModelQueue): boolean {
+    this.#fates.pass();
+    const states = ['ready', 'deferred', 'delayed', 'out', 'limbo'] as const;
+    return [...queue.lineages].some((lineage) => {
+      const isIn = states.some((state) => lineage.placesIn(other, state).length > 0);
+      return isIn || lineage.places.some((place) => isPlace(place) && hasAncestorIn(place.entry, other));
+    });
+  }
+
+  /** All that is ready in a queue is being moved. Answers what to call when nothing of that is left there. */
+  redrives(queue: ModelQueue, target: ModelQueue): () => void {
+    const startedMs = this.#world.now();
+    const ready = new Set(
+      [...queue.lineages].flatMap((lineage) => lineage.placesIn(queue, 'ready')).map((one) => one.entry),
+    );
+    queue.redrivesTo = target;
+    this.knowledge.learn();
+    return () => {
+      this.#fates.pass();
+      for (const lineage of [...queue.lineages]) {
+        const isLeft = (place: Place): boolean => ready.has(place.entry) && place.toMs < startedMs;
+        const left = lineage.placesIn(queue, 'ready').filter(isLeft);
+        if (left.length > 0) this.knowledge.narrow(lineage, (place) => !left.includes(place as Place));
+      }
+    };
+  }
+
+  /** That is over. */
+  redriven(queue: ModelQueue): void {
+    this.#fates.pass();
+    queue.redrivesTo = undefined;
+  }
+
   declared(queue: ModelQueue): void {
     this.#fates.pass();
     this.knowledge.queues.set(queue.name, queue);
@@ -436,4 +470,9 @@ function isOut(place: Whereabouts): boolean {
 function isKept(place: Place): boolean {
   const rule = place.entry.queue.rules.deadLetter;
   return place.state === 'limbo' && rule?.keeps === true && rule.exchange !== '';
+}
+
+function hasAncestorIn(entry: Entry, queue: ModelQueue): boolean {
+  for (let parent = entry.parent; parent !== undefined; parent = parent.parent) if (parent.queue === queue) return true;
+  return false;
 }

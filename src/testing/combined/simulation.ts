@@ -3,6 +3,7 @@
  * beside a model that judges every delivery (docs/order.md). One seed gives one run.
  */
 import { strict as assert } from 'node:assert';
+import type { RedriveInfo } from '../../core/index.ts';
 import type { CombinedCommand, Step } from './commands.ts';
 import { Consuming } from './consuming.ts';
 import { ModelQueue } from './model-queue.ts';
@@ -12,6 +13,9 @@ import { Session } from './session.ts';
 
 /** Longer than it takes until a dead letter that nobody took is tried again. */
 const RETRY_MS = 11_000;
+/** A redrive has so many times so long, then it is ended. */
+const REDRIVE_ROUNDS = 20;
+const REDRIVE_ROUND_MS = 3;
 const ROUNDS_MAX = 100;
 
 export class CombinedSimulation {
@@ -63,6 +67,8 @@ export class CombinedSimulation {
         return this.#consuming.subscribe(step);
       case 'purge':
         return this.#purge(step.n);
+      case 'redrive':
+        return this.#redrive(step);
       case 'checkpoint':
         return broker.clock.drive(broker.checkpoint());
       case 'wait':
@@ -154,6 +160,31 @@ export class CombinedSimulation {
     const [least, most] = model.purged(queue);
     const count = await broker.clock.drive(done);
     assert(least <= count && count <= most, `${queue.name}: ${count} were purged, it must be ${least} to ${most}`);
+  }
+
+  /** Move the messages of a queue to another one. */
+  async #redrive({ n, to, max, restart }: Step<'redrive'>): Promise<void> {
+    const { broker, model } = this.#session;
+    const queue = this.#session.queueAt(n);
+    const target = this.#session.queueAt(to);
+    if (queue === undefined || target === undefined || target === queue || model.hasBeenIn(queue, target)) return;
+    const jobs = broker.door.admin.redrives;
+    const options = max === undefined ? {} : { max };
+    const isThere = model.redrives(queue, target);
+    const { id } = await broker.clock.drive(jobs.start('/', queue.name, { to: { queue: target.name }, ...options }));
+    const info = (): RedriveInfo | undefined => broker.door.admin.redrives.get('/', id);
+    const isRunning = (): boolean => info() !== undefined && info()?.endedAtMs === undefined;
+    for (let round = 0; isRunning() && round < REDRIVE_ROUNDS; round++) {
+      await broker.clock.advance(REDRIVE_ROUND_MS);
+      this.#session.rethrow();
+      if (restart !== undefined && round === 0) await this.#session.restart(restart);
+    }
+    const { state, moved = 0, skipped } = info() ?? {};
+    this.log.push(`${queue.name} to ${target.name}: ${state}, ${moved} moved, ${skipped} skipped`);
+    assert(moved <= (max ?? moved), `${moved} messages were moved, of ${max}`);
+    if (isRunning()) await broker.clock.drive(broker.door.admin.redrives.cancel('/', id));
+    model.redriven(queue);
+    if (state === 'done' && moved !== max && skipped === 0) isThere();
   }
 
   // ---- The end ----------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ const WEIGHTS: Weights = {
   cancel: 1.5,
   leave: 4,
   purge: 1,
-  redrive: 1.5,
+  redrive: 2,
   transaction: 4,
   half: 2,
   alter: 1.5,

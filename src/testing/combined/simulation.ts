@@ -165,7 +165,8 @@ export class CombinedSimulation {
   /** Move the messages of a queue to another one. */
   async #redrive({ n, to, max, restart }: Step<'redrive'>): Promise<void> {
     const { broker, model } = this.#session;
-    const queue = this.#session.queueAt(n);
+    const full = this.#session.queues.filter(({ name }) => this.#session.readyIn(name) > 0);
+    const queue = full[n % full.length];
     const target = this.#session.queueAt(to);
     if (queue === undefined || target === undefined || target === queue || model.hasBeenIn(queue, target)) return;
     const jobs = broker.door.admin.redrives;

@@ -67,10 +67,10 @@ export class Fates {
     if (place.state === 'deferred') return this.#retry(lineage, place, now);
     if (place.state === 'delayed') return this.#due(lineage, place, now);
     if (place.entry.expiresFromMs - TURN_MS <= now) this.mayDie(place, 'expired');
-    const { redrivesTo } = place.entry.queue;
-    if (redrivesTo !== undefined && this.#knowledge.widen(lineage, [this.#moved(place, redrivesTo)])) {
-      this.#crowd(lineage);
-    }
+    const { redrive } = place.entry.queue;
+    // "What comes in later, perhaps because it has died again, is left to the next redrive."
+    if (redrive === undefined || place.entry.fromTick >= redrive.tick) return false;
+    if (this.#knowledge.widen(lineage, [this.#moved(place, redrive.target)])) this.#crowd(lineage);
     return false;
   }
 

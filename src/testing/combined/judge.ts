@@ -114,7 +114,7 @@ export class Judge {
   checkNothingStuck(): void {
     const now = this.#knowledge.world.now();
     for (const queue of this.#knowledge.queues.values()) {
-      if (queue.rules.singleActive) continue;
+      if (queue.rules.singleActive || now - queue.releasedMs < QUIET_MS) continue;
       for (const lineage of queue.lineages) {
         const takes = (one: ModelConsumer): boolean => surelyTakes(one) && matches(one, lineage);
         const isWanted = lineage.group === 0 ? queue.consumers.some(takes) : queue.consumers.every(takes);

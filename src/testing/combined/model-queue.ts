@@ -20,8 +20,10 @@ export class ModelQueue {
     isSure: boolean;
     readonly survives: boolean;
   }[] = [];
-  /** Where its messages are being moved to. */
-  redrivesTo: ModelQueue | undefined;
+  /** When the broker ended a consumer last: what that one had is free since then. */
+  releasedMs = 0;
+  /** Its messages are being moved to another queue: those that came before this tick of the model. */
+  redrive: { readonly target: ModelQueue; readonly tick: number } | undefined;
   /** When somebody used it last, if nobody does so now: not before, and not after. */
   usedMs: Span;
   /** When those are due that were replaced while they waited: until then a purge counts them. */

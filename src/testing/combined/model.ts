@@ -288,7 +288,8 @@ export class Model {
   /** A consumer has kept something for too long: all it has is back. */
   timedOut(consumer: ModelConsumer): void {
     this.#fates.pass();
-    const { timeoutMs, out } = consumer;
+    const { queue, timeoutMs, out } = consumer;
+    queue.releasedMs = this.#world.now();
     const heldMs = this.#world.now() - Math.min(...[...out.values()].map((lineage) => lineage.out.fromMs));
     assert(timeoutMs <= heldMs + 1, `a consumer that may keep deliveries for ${timeoutMs} ms is ended after ${heldMs}`);
     for (const lineage of out.values()) {
@@ -359,7 +360,9 @@ export class Model {
     const ready = new Set(
       [...queue.lineages].flatMap((lineage) => lineage.placesIn(queue, 'ready')).map((one) => one.entry),
     );
-    queue.redrivesTo = target;
+    this.knowledge.learn();
+    this.#fates.pass();
+    queue.redrive = { target, tick: this.knowledge.lastTick };
     this.knowledge.learn();
     return () => {
       this.#fates.pass();
@@ -374,7 +377,7 @@ export class Model {
   /** That is over. */
   redriven(queue: ModelQueue): void {
     this.#fates.pass();
-    queue.redrivesTo = undefined;
+    queue.redrive = undefined;
   }
 
   declared(queue: ModelQueue): void {

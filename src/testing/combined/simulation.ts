@@ -175,7 +175,7 @@ export class CombinedSimulation {
     const { id } = await broker.clock.drive(jobs.start('/', queue.name, { to: { queue: target.name }, ...options }));
     const info = (): RedriveInfo | undefined => broker.door.admin.redrives.get('/', id);
     const isRunning = (): boolean => info() !== undefined && info()?.endedAtMs === undefined;
-    for (let round = 0; isRunning() && round < REDRIVE_ROUNDS; round++) {
+    for (let round = 0; (isRunning() || round === 0) && round < REDRIVE_ROUNDS; round++) {
       await broker.clock.advance(REDRIVE_ROUND_MS);
       this.#session.rethrow();
       if (restart !== undefined && round === 0) await this.#session.restart(restart);
@@ -184,6 +184,8 @@ export class CombinedSimulation {
     this.log.push(`${queue.name} to ${target.name}: ${state}, ${moved} moved, ${skipped} skipped`);
     assert(moved <= (max ?? moved), `${moved} messages were moved, of ${max}`);
     if (isRunning()) await broker.clock.drive(broker.door.admin.redrives.cancel('/', id));
+    // A crash before its end is on disk, and it goes on.
+    await this.#session.quiet();
     model.redriven(queue);
     if (state === 'done' && moved !== max && skipped === 0) isThere();
   }

@@ -3,7 +3,7 @@ import t from 'tap';
 import { combinedScript } from '../../src/testing/combined/commands.ts';
 import { CombinedSimulation } from '../../src/testing/combined/simulation.ts';
 
-const SEEDS = 25;
+const SEEDS = 20;
 const COMMANDS = 120;
 
 t.test(

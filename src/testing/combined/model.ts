@@ -357,9 +357,9 @@ export class Model {
   /** All that is ready in a queue is being moved. Answers what to call when nothing of that is left there. */
   redrives(queue: ModelQueue, target: ModelQueue): () => void {
     const startedMs = this.#world.now();
-    const ready = new Set(
-      [...queue.lineages].flatMap((lineage) => lineage.placesIn(queue, 'ready')).map((one) => one.entry),
-    );
+    const sure = [...queue.lineages].filter((lineage) => lineage.isSurely(queue, 'ready'));
+    const entries = sure.flatMap((lineage) => lineage.placesIn(queue, 'ready')).map(({ entry }) => entry);
+    const ready = new Set(entries.filter(({ isVisible }) => isVisible === 'yes'));
     this.knowledge.learn();
     this.#fates.pass();
     queue.redrive = { target, tick: this.knowledge.lastTick };

@@ -230,6 +230,18 @@ t.test('what waits does not count for the maximum length, and does when it is ba
   t.match(info(head.fixture), { ready: 4, dropped: 2 });
 });
 
+t.test('a queue with a bound is deleted in the turn in which more come back than it may have', async (t) => {
+  const { fixture, client, put } = await setUp({ ...BACKOFF, 'x-max-length': 2 });
+  const consumer = collect(client, 'q');
+  for (const body of ['a', 'b', 'c']) await put(body);
+  t.same(consumer.bodies, ['a', 'b', 'c']);
+  consumer.subscription.settle(1, 3, 'modify');
+  const deleted = fixture.broker.admin.deleteQueue('/', 'q');
+  await fixture.clock.drive(deleted);
+  await fixture.clock.advance(1000);
+  t.equal(info(fixture), undefined);
+});
+
 t.test('too many that wait: the others come back at once', async (t) => {
   const { fixture, client, put } = await setUp(BACKOFF, { limits: { deferredPerQueueMax: 2 } });
   await put('a', 'b', 'c');

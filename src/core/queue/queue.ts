@@ -214,6 +214,8 @@ export class Queue implements Rostered<Queue> {
 
   /** Hand out up to about `budget` messages. Answers true when there is more to do. */
   dispatch(budget: number): boolean {
+    // It was awake when it was deleted: its counts say nothing any more.
+    if (this.deleted) return false;
     if (this.bound !== undefined && this.#deadLetters?.crowded !== true && this.bound.trim(budget)) return true;
     const isMoreDue = this.deferrals?.release(budget) === true;
     const more = this.#handOut(budget) || isMoreDue;

@@ -4,6 +4,7 @@
  * to prove themselves, or cannot be read so, are left for the way that checks a whole extent (`rest`).
  */
 import type { BodyRef, EachBody, Places } from './journal.ts';
+import { refsOf } from './refs.ts';
 import type { Source } from './source.ts';
 import type { TailCache } from './tail-cache.ts';
 
@@ -81,12 +82,7 @@ export class ScatteredLoad {
 
   /** The bodies of `rest`. */
   get restRefs(): BodyRef[] {
-    const { segments, offsets, lengths } = this.#places;
-    return this.rest.map((index) => ({
-      segment: segments[index]!,
-      offset: offsets[index]!,
-      length: lengths[index]!,
-    }));
+    return refsOf(this.#places, this.rest);
   }
 
   /** A stretch was read. */

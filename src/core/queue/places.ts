@@ -1,5 +1,5 @@
 /** Where many bodies are, gathered entry by entry into columns that are used again and copied when they are complete. */
-import type { BodyRef, Places } from '../journal/journal.ts';
+import type { Places } from '../journal/journal.ts';
 
 const FIRST_ENTRIES = 4096;
 
@@ -54,15 +54,6 @@ function grown(column: Uint32Array, size: number): Uint32Array<ArrayBuffer> {
   const larger = new Uint32Array(size);
   larger.set(column);
   return larger;
-}
-
-/** The same, one by one. */
-export function refsOf({ segments, offsets, lengths }: Places): BodyRef[] {
-  const refs: BodyRef[] = [];
-  for (let n = 0; n < segments.length; n++) {
-    refs.push({ segment: segments[n] as number, offset: offsets[n] as number, length: lengths[n] as number });
-  }
-  return refs;
 }
 
 /** What lies nearer together is read together anyway. */

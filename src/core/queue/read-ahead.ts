@@ -7,10 +7,11 @@ import type { Bodies } from '../bodies.ts';
 import { copyBytes } from '../bytes.ts';
 import type { Engine } from '../engine.ts';
 import type { BodyRef, Located, Places } from '../journal/journal.ts';
+import { refsOf } from '../journal/refs.ts';
 import type { Limits } from '../limits.ts';
 import { provesItself, readStored } from '../stored-message.ts';
 import type { Lane } from './lane.ts';
-import { GatheredPlaces, orderOf, refsOf } from './places.ts';
+import { GatheredPlaces, orderOf } from './places.ts';
 import type { Queue } from './queue.ts';
 
 /** Where the body of the message looked at is. */

@@ -1,13 +1,13 @@
 /** Sealed batches and single messages, crashes at random moments, against a model. `--seed N --seeds N` for other and more seeds. */
 import t from 'tap';
-import { CONFIRM, FLAG_DURABLE, Message, type MessageOrigin } from '../../../src/core/index.ts';
+import { CONFIRM, type MessageOrigin } from '../../../src/core/index.ts';
 import { dump } from '../../../src/testing/dump.ts';
 import { Prng } from '../../../src/testing/prng.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
 import { durably, key, newDisk } from '../fixture.ts';
 import { seedsOf } from '../seeds.ts';
 import { batchOf, type Line, pack, plainLines, readSealed, registerFormats } from './batch-formats.ts';
-import { createTopic, detail, type Lab, lab, readAll, reopened, SMALL } from './support.ts';
+import { createTopic, detail, keyed, type Lab, lab, readAll, reopened, SMALL } from './support.ts';
 
 const { seeds, timeout } = seedsOf(15);
 
@@ -176,8 +176,10 @@ async function liveCompacted(one: Lab, model: KeyedModel, prng: Prng): Promise<n
       const lines = Array.from({ length: count }, (_, n) => lineAt(offset + n));
       model.lines.push(...lines);
       ends.push(model.lines.length);
-      if (act === 'single') producer.publish(address, keyed(lines[0] as Line), CONFIRM);
-      else {
+      if (act === 'single') {
+        const { group, body } = lines[0] as Line;
+        producer.publish(address, keyed(group, body), CONFIRM);
+      } else {
         const body = pack(lines, prng.chance(0.5));
         producer.appendBatch(address, batchOf(body), CONFIRM);
         model.batches.set(offset, { count, body: body.toString('latin1') });
@@ -185,17 +187,6 @@ async function liveCompacted(one: Lab, model: KeyedModel, prng: Prng): Promise<n
     }
   }
   return sure;
-}
-
-function keyed({ group, body }: Line): Message {
-  const message = new Message();
-  message.format = 1;
-  message.flags = FLAG_DURABLE;
-  message.bytes = Buffer.from(group + body);
-  message.groupEnd = message.headStart = message.headEnd = message.bodyStart = group.length;
-  message.bodyEnd = message.bytes.length;
-  message.partition = 0;
-  return message;
 }
 
 async function compareCompacted(one: Lab, model: KeyedModel, where: string): Promise<void> {

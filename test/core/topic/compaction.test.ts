@@ -1,27 +1,15 @@
 import t from 'tap';
-import { FLAG_DURABLE, Message, type TopicSettings } from '../../../src/core/index.ts';
+import type { Message, TopicSettings } from '../../../src/core/index.ts';
 import { dump } from '../../../src/testing/dump.ts';
 import { Prng } from '../../../src/testing/prng.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
 import { failure } from '../../../src/testing/sim-disk.ts';
 import { durably, key, newDisk, pattern } from '../fixture.ts';
-import { createTopic, detail, type Lab, lab, numbered, offsetOf, readAll, reopened, SMALL } from './support.ts';
+import { createTopic, detail, keyed, type Lab, lab, numbered, offsetOf, readAll, reopened, SMALL } from './support.ts';
 
 const COMPACT: TopicSettings = { partitions: 1, compact: true, fileBytes: 4096, tombstoneMs: 60_000 };
 /** A pass is looked for often. */
 const LIMITS = { ...SMALL, topicSweepMs: 500 };
-
-/** A message of a group; an empty body is a tombstone. */
-function keyed(group: string, body: string): Message {
-  const message = new Message();
-  message.format = 1;
-  message.flags = FLAG_DURABLE;
-  message.bytes = Buffer.from(group + body);
-  message.groupEnd = message.headStart = message.headEnd = message.bodyStart = group.length;
-  message.bodyEnd = message.bytes.length;
-  message.partition = 0;
-  return message;
-}
 
 async function put(one: Lab, messages: readonly Message[]): Promise<void> {
   const producer = one.client.producer({});

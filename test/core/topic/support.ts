@@ -1,5 +1,12 @@
 /** Helpers for the tests of topics. */
-import type { Client, Reader, ReadFrom, TopicSettings } from '../../../src/core/index.ts';
+import {
+  type Client,
+  FLAG_DURABLE,
+  Message,
+  type Reader,
+  type ReadFrom,
+  type TopicSettings,
+} from '../../../src/core/index.ts';
 import { SimClock } from '../../../src/testing/sim-clock.ts';
 import type { SimDisk } from '../../../src/testing/sim-disk.ts';
 import { bodyOf, connect, durably, type Fixture, key, newDisk, start } from '../fixture.ts';
@@ -99,3 +106,15 @@ export function detail(lab: Lab, partition = 0) {
 
 export const numbered = (count: number, from = 0): string[] =>
   Array.from({ length: count }, (_, n) => `${from + n} ${'x'.repeat(((from + n) * 37) % 200)}`);
+
+/** A message of a group, for partition 0; where a topic is compacted, an empty body is a tombstone. */
+export function keyed(group: string, body: string): Message {
+  const message = new Message();
+  message.format = 1;
+  message.flags = FLAG_DURABLE;
+  message.bytes = Buffer.from(group + body);
+  message.groupEnd = message.headStart = message.headEnd = message.bodyStart = group.length;
+  message.bodyEnd = message.bytes.length;
+  message.partition = 0;
+  return message;
+}
